@@ -86,20 +86,21 @@ async def _in_browser(
 
     def logged(message: Any) -> None:
         if message.type == "error":
-            faults.append(message.text)
+            faults.append(f"{message.text} {message.location.get('url', '')}")
 
-    page = await browser.new_page(
+    context = await browser.new_context(
         viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light"
-    )  # in a context of its own
+    )
     try:
+        page = await context.new_page()
         page.set_default_timeout(PATIENCE)
         page.on("console", logged)
         page.on("pageerror", lambda error: faults.append(str(error)))
-        await page.add_init_script(FORMS_AS_BYTES)
-        await page.route("**/*", answer)
+        await context.add_init_script(FORMS_AS_BYTES)
+        await context.route("**/*", answer)  # of this tab, and of others that the test may open
         await page.goto(ADDRESS)
         await work(page)
     finally:
         over.set()
-        await page.close()
+        await context.close()
     assert not faults, "\n".join(faults)

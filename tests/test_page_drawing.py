@@ -16,6 +16,7 @@ from playwright.async_api import Locator, Page, Request, expect
 from serving import SCENES_CAPTION, Served, service_at_work
 
 from zeuxis.api.model import load
+from zeuxis.api.still import layout_of
 from zeuxis.catalog.build import build
 from zeuxis.data.library import open_source
 from zeuxis.training.checkpoint import write_model
@@ -30,6 +31,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     for name, data in (("edges", "scenes | edges"), ("coloured", "scenes | layout")):
         system = build("pix2pix", open_source(data, 32).spec, dict(SMALL)).eval()
         write_model(runs / name / "model", system, {"data": data})
+    layouts = build("spade", open_source("scenes", 32).spec, {"ngf": 1, "nz": 4, "doublings": 3, "hidden": 4, "ndf": 4})
+    write_model(runs / "layouts" / "model", layouts.eval(), {"data": "scenes"})
     with service_at_work(runs) as made:
         yield made
 
@@ -130,6 +133,36 @@ def test_a_layout_holds_the_colours_of_its_classes_alone_even_drawn_by_keys(serv
     in_browser(served, work, PHONE, dark=True)
 
 
+def test_a_layout_is_painted_filled_and_undone_in_edit_without_a_picture(served: Served) -> None:
+    async def work(page: Page) -> None:
+        await page.get_by_role("link", name="Edit", exact=True).click()
+        await page.get_by_label("Model and method").select_option("layouts layout sample")
+        await expect(page.get_by_label("A picture")).to_have_count(0)
+        view = page.get_by_role("application", name="The layout, in the classes of layouts")
+        await view.wait_for()
+        await page.get_by_role("button", name="Edit", exact=True).click()
+        await expect(page.get_by_role("alert")).to_have_text("paint the layout of layouts first")
+        await page.get_by_role("button", name="star", exact=True).click()
+        await page.get_by_label("Brush").fill("6")
+        for x in (0.5, 0.2):  # which parts it, and a stroke that is taken back
+            await stroke(page, view, (x, 0), (x, 1))
+        await page.get_by_role("button", name="Undo").click()
+        await page.get_by_role("button", name="Fill").click()
+        await page.get_by_role("button", name="circle", exact=True).click()
+        await stroke(page, view, (0.1, 0.5))
+        await page.get_by_role("button", name="Edit", exact=True).click()
+        await page.locator("section.side ul.pictures img").wait_for()
+
+    in_browser(served, work)
+    job = served.service.queue.newest(1)[0]
+    assert job.kind == "sample" and list(job.request["condition"]) == ["layout"]
+    with Image.open(served.folders.upload(job.request["condition"]["layout"]["upload"])) as shown:
+        classes = layout_of(shown, (32, 32), load(str(served.runs / "layouts")).spec.layout_names, "the layout")
+    names = load(str(served.runs / "layouts")).spec.layout_names
+    found = [[names[k] for k in row] for row in classes[:, [2, 16, 29]].tolist()]
+    assert all(row == ["circle", "star", names[0]] for row in found), found
+
+
 def test_a_picture_is_edited_by_two_methods_side_by_side(served: Served, tmp_path: Path) -> None:
     (given,) = load("scenes").sample(1, 3, caption=SCENES_CAPTION, steps=6).save(tmp_path / "given.png")
 
@@ -186,7 +219,7 @@ def test_a_grid_of_two_settings_fills_and_says_what_fails(served: Served) -> Non
     assert steps == [(3, "failed"), (2, "failed"), (3, "done"), (2, "done")]
 
 
-def test_more_jobs_than_streams_come_to_their_ends(tmp_path: Path) -> None:
+def test_more_jobs_than_streams_of_two_tabs_come_to_their_ends(tmp_path: Path) -> None:
     served, streamed, looked = Served(tmp_path / "runs"), set[str](), set[str]()
 
     def seen(request: Request) -> None:
@@ -197,14 +230,18 @@ def test_more_jobs_than_streams_come_to_their_ends(tmp_path: Path) -> None:
                 looked.add(name)
 
     async def work(page: Page) -> None:
-        page.on("request", seen)
-        await page.get_by_label("Model").select_option("perlin")
-        await page.get_by_label("Pictures", exact=True).fill("1")
-        for k in range(5):
-            await page.get_by_role("button", name="Draw", exact=True).click()
-            await expect(page.locator("section.job")).to_have_count(k + 1)
+        other = await page.context.new_page()
+        await other.goto(page.url)
+        for tab, many in ((page, 2), (other, 3)):  # a browser's connections are those of all its tabs
+            tab.on("request", seen)
+            await tab.get_by_label("Model").select_option("perlin")
+            await tab.get_by_label("Pictures", exact=True).fill("1")
+            for k in range(many):
+                await tab.get_by_role("button", name="Draw", exact=True).click()
+                await expect(tab.locator("section.job")).to_have_count(k + 1)
         with served.working():
-            await expect(page.locator("ul.pictures img")).to_have_count(5)
+            await expect(page.locator("ul.pictures img")).to_have_count(2)
+            await expect(other.locator("ul.pictures img")).to_have_count(3)
 
     in_browser(served, work)
     assert len(streamed) == 3 and len(looked) == 2 and not streamed & looked

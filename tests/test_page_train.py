@@ -10,6 +10,8 @@ from browsing import PHONE, in_browser, needs_chromium
 from playwright.async_api import Page, expect
 from serving import Served, png
 
+from zeuxis.api.functions import train
+
 pytestmark = needs_chromium
 DROP = """async () => {
   const canvas = new OffscreenCanvas(8, 8);
@@ -67,6 +69,27 @@ def test_one_is_stopped_and_goes_on(served: Served) -> None:
         await expect(run.get_by_role("button", name="Go on")).to_be_visible()
 
     in_browser(served, work, PHONE, dark=True)
+
+
+def test_a_run_is_removed_after_it_was_named_and_it_is_said_where_it_lies(served: Served) -> None:
+    for name in ("other", "mine"):
+        train("gan-ring", iterations=2, batch=8, out=served.runs / name, quiet=True)
+
+    async def work(page: Page) -> None:
+        await page.goto(f"{page.url}#/train/mine")
+        run = page.get_by_role("article", name="The run mine")
+        await run.get_by_role("button", name="Remove ...").click()
+        await run.get_by_role("button", name="Keep it").click()
+        await run.get_by_role("button", name="Remove ...").click()
+        meant = run.get_by_role("group", name="Remove the run mine?")
+        await expect(meant.get_by_role("button", name="Remove mine")).to_be_focused()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("status").filter(has_text="mine lies in")).to_contain_text("studio/removed/mine")
+        await expect(page.get_by_role("article", name="The run other")).to_be_visible()
+        await expect(page.get_by_role("link", name="mine", exact=True)).to_have_count(0)
+
+    in_browser(served, work)
+    assert [path.name for path in (served.folders.home / "removed").iterdir()] == ["mine"]
 
 
 def test_a_folder_of_classes_is_given(served: Served, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import importlib
 import io
 import json
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -17,16 +18,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pytest
 from conftest import Command
+from hostile import chunk
 from PIL import Image, ImageCms
 from serving import ADDRESS, Served, ask, png
 from starlette.testclient import TestClient
 
 from zeuxis.api.replay import likeness
+from zeuxis.data.deep_png import is_deep, read_deep
 from zeuxis.data.picture import MOST_PROFILE
 from zeuxis.errors import UsageError
-from zeuxis.studio.limits import MOST_PIXELS, cleaned
+from zeuxis.provenance.png_rows import PngRows
+from zeuxis.studio.limits import MOST_PIXELS
+from zeuxis.studio.recoding import cleaned, not_kept
 from zeuxis.studio.requests import SampleJob
 
 serving = importlib.import_module("zeuxis.cli.serve")  # the package has the command under that name
@@ -115,19 +121,20 @@ def test_every_answer_keeps_browsers_to_this_service(served: Served) -> None:
         assert "http:" not in answer.headers["content-security-policy"]
         assert "access-control-allow-origin" not in answer.headers
         html = answer.headers.get("content-type", "").startswith("text/html")
-        assert html == (one[:2] == ("GET", "/")), one  # the page alone
+        assert html == (one[:2] in (("GET", "/"), ("HEAD", "/"))), one  # the page alone
+        assert one[:2] != ("HEAD", "/") or (answer.status == 200 and not answer.text)
 
 
 def test_off_loopback_every_route_wants_the_token(tmp_path: Path) -> None:
     served = Served(tmp_path / "runs", anywhere=True, hosts=("studio.example",), token=TOKEN)
-    ignorant = ({}, {"authorization": "Bearer wrong"}, {"cookie": "zeuxis-token=wrong"})
+    ignorant = ({}, {"authorization": "Bearer wrong"}, {"cookie": "zeuxis-token-7864=wrong"})
     asked = [(method, path, headers, None) for method, path in routes(served) for headers in ignorant]
     for one, answer in zip(asked, ask(served.app, asked), strict=True):
         assert answer.status == 401, one
     for headers in (
         {"authorization": f"Bearer {TOKEN}"},
         {"authorization": "Basic YW55OmEtdG9rZW4tdGhhdC1ub2JvZHktZ3Vlc3Nlcw=="},
-        {"cookie": f"zeuxis-token={TOKEN}"},
+        {"cookie": f"zeuxis-token-7864={TOKEN}"},
         {"authorization": f"Bearer {TOKEN}", "host": "192.168.0.7:7864"},
         {"authorization": f"Bearer {TOKEN}", "host": "Studio.Example:7864"},
     ):
@@ -287,6 +294,76 @@ def test_the_colour_profile_stays_but_for_that_of_inks_and_one_too_large() -> No
         Image.new(mode, (4, 4)).save(out, kind, icc_profile=given)
         with Image.open(io.BytesIO(cleaned(out.getvalue()))) as found:
             assert found.info.get("icc_profile") == kept, (mode, kind)
+
+
+def test_colours_of_16_bits_stay_and_are_upright_and_what_is_lost_is_said(served: Served, tmp_path: Path) -> None:
+    for channels in (2, 3, 4):
+        deep = np.arange(24 * channels, dtype=np.uint16).reshape(4, 6, channels) * 700 + 3
+        turn = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"  # to the right, by a quarter
+        with PngRows(
+            tmp_path / "deep.png", (6, 4), channels, 16, [(b"eXIf", turn), (b"tEXt", b"where\0a secret")]
+        ) as out:
+            out.write(deep)
+        answer = served.client.post("/api/uploads", files={"picture": (tmp_path / "deep.png").open("rb")}).json()
+        assert (answer["width"], answer["height"], answer["notes"]) == (4, 6, [])
+        kept = served.folders.upload(answer["upload"])
+        assert is_deep(kept) and b"secret" not in kept.read_bytes()
+        assert np.array_equal(read_deep(kept), np.rot90(deep, -1))
+    head = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 1)  # in interlaced rows, which are read by their upper bytes
+    rows = zlib.compress(b"\0" + bytes(range(6)))
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    assert ["16 bits are kept by 8" in note for note in not_kept(content)] == [True] and cleaned(content)
+    moving = io.BytesIO()
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue", "lime")]
+    frames[0].save(moving, "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    answer = served.client.post("/api/uploads", files={"picture": ("a.webp", moving.getvalue())}).json()
+    assert answer["notes"] == ["it moves: the first of its 3 pictures is taken"]
+    assert not_kept(png()) == not_kept(png(kind="JPEG")) == []
+
+
+def test_two_services_of_one_machine_keep_their_cookies_apart(tmp_path: Path) -> None:
+    served = Served(tmp_path / "runs", token=TOKEN)
+    for host, port in (("127.0.0.1:7864", "-7864"), ("[::1]:80", "-80"), ("localhost", "")):
+        cookie = f"zeuxis-token{port}"
+        (answer,) = ask(served.app, [("GET", f"/?token={TOKEN}", {"host": host}, None)])
+        assert answer.headers["set-cookie"].startswith(f"{cookie}={TOKEN};")
+        others = ("zeuxis-token", "zeuxis-token-7864", "zeuxis-token-7865", "zeuxis-token-80")
+        asked = [("GET", "/api/status", {"host": host, "cookie": f"{name}={TOKEN}"}, None) for name in others]
+        statuses = {name: one.status for name, one in zip(others, ask(served.app, asked), strict=True)}
+        assert statuses == {name: 200 if name == cookie else 401 for name in others}
+
+
+def test_what_is_no_picture_is_called_what_it_is(served: Served) -> None:
+    for content, said in (
+        (b"\0\0\0\x18ftypheic" + bytes(50), "but holds HEIC"),
+        (b"", "but an empty file"),
+        (b"<svg/>", "but SVG: convert it to PNG"),
+        (png(kind="GIF"), "give a picture in one of these forms"),
+    ):
+        answer = served.client.post("/api/uploads", files={"picture": ("IMG_0001.jpg", content)})
+        assert answer.status_code == 400 and said in answer.json()["error"]["message"]
+    nameless = served.client.post("/api/uploads", data={"picture": "photo.jpg"})
+    assert nameless.json()["error"]["message"] == "picture: give a file, under its name"
+    neither = served.client.post("/api/jobs", json={"kind": "look", "picture": {}})
+    assert neither.json()["error"]["message"] == "look.picture: give either upload or job"
+
+
+def test_a_disk_that_is_full_is_no_mistake_of_ours(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("zeuxis.studio.folders.write_whole", full)
+    answer = served.client.post("/api/uploads", files={"picture": ("a.png", png())})
+    message = answer.json()["error"]["message"]
+    assert answer.status_code == 503 and answer.json()["error"]["code"] == "storage"
+    assert "No space left on device" in message and "free some space" in message
+
+
+def test_other_names_are_given_by_the_option_that_there_is(served: Served, command: Command) -> None:
+    (answer,) = ask(served.app, [("GET", "/", {"host": "studio.example"}, None)])
+    option = json.loads(answer.text)["error"]["message"].rpartition(" ")[2]
+    _, told, _ = command("serve", "--help")
+    assert option == "--name" and "Another name by which this machine is called" in " ".join(told.split())
 
 
 def test_other_forms_bombs_and_damage_are_refused(served: Served) -> None:
@@ -478,6 +555,25 @@ def test_an_address_is_tried_before_anything_is_started_and_ctrl_c_waits_for_no_
     monkeypatch.setattr("uvicorn.Server.run", run)
     code, out, _ = command("serve", "--runs", tmp_path)
     assert code == 0 and out.strip() == f"{ADDRESS}/" and ran[0][0] and ran[0][1] <= 10
+
+
+def test_ctrl_c_ends_it_as_soon_as_its_address_is_told_though_the_shell_had_it_ignored(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(text: str) -> None:
+        assert text == f"{ADDRESS}/"
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(serving, "require_free", lambda host, port: None)
+    monkeypatch.setattr(serving, "say", told)
+    monkeypatch.setattr("uvicorn.Server.run", lambda server: pytest.fail("Ctrl-C was lost"))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        code, _, told_besides = command("serve", "--runs", tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert code == 0, told_besides
+    assert not (tmp_path / "studio" / "training.lock").exists()
 
 
 def test_the_server_loads_no_torch() -> None:

@@ -19,7 +19,7 @@ from zeuxis.api.model import load
 from zeuxis.api.replay import likeness
 from zeuxis.provenance.record import read_record
 from zeuxis.studio.event_stream import STILL_THERE, kept_alive
-from zeuxis.studio.limits import cleaned
+from zeuxis.studio.recoding import cleaned
 from zeuxis.studio.requests import SampleJob
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from serving import Served
+from starlette.testclient import TestClient
 
+from zeuxis.studio.app import create_app
 from zeuxis.studio.queue import MOST_TRIES, JobQueue, QueueBroken, QueueFull
+from zeuxis.studio.server_input import ServerInput
 from zeuxis.studio.supervisor import Supervisor
 
 
@@ -175,3 +181,64 @@ def test_a_supervisor_outlives_what_passes(
     supervisor._keep()
     assert calls == ["begun"] * 3
     assert "no worker for now" in capsys.readouterr().err
+
+
+def test_a_worker_that_is_still_loading_ends_with_its_server_at_once() -> None:
+    """Loading takes seconds, and more on a busy machine: nobody who ends the service waits for that."""
+    script = """if True:
+        import threading
+        from zeuxis.studio.server_input import ServerInput
+
+        ServerInput().listen()
+        threading.Event().wait()  # as loading would, for ever
+        """
+    process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(b"\n")
+    process.stdin.close()
+    assert process.wait() == 0
+
+
+def test_a_worker_is_told_of_an_end_that_came_before_it_was_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = list[str]()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"\n\n")))
+    early, late = ServerInput(), ServerInput()
+    early.tells(lambda: heard.append("work"), lambda: heard.append("end"))
+    early._hear()
+    assert heard == ["work", "work", "end"]
+    monkeypatch.setattr("zeuxis.studio.server_input.os._exit", lambda code: heard.append(f"left with {code}"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+    late._hear()
+    late.tells(lambda: None, lambda: heard.append("late"))
+    assert heard[3:] == ["left with 0", "late"]
+
+
+def test_all_workers_are_told_to_end_before_any_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = list[str]()
+
+    class Told(Supervisor):
+        def start(self) -> None: ...
+
+        def end(self) -> None:
+            told.append(f"end {self.lane}")
+
+        def stop(self) -> None:
+            told.append(f"wait for {self.lane}")
+
+    monkeypatch.setattr("zeuxis.studio.app.Supervisor", Told)
+    with TestClient(create_app(tmp_path)):
+        assert told == []
+    assert told == ["end drawing", "end training", "wait for drawing", "wait for training"]
+
+
+def test_a_worker_that_died_before_it_was_told_of_work_is_no_trouble_at_the_end(
+    queue: JobQueue, tmp_path: Path
+) -> None:
+    """What it was told last cannot be written any more, and Python tries again when the pipe is closed."""
+    supervisor = Supervisor(tmp_path / "runs", queue)
+    process = subprocess.Popen([sys.executable, "-c", "pass"], stdin=subprocess.PIPE)
+    process.wait()
+    supervisor._process = process
+    supervisor.wake()
+    supervisor.end()
+    assert process.stdin is not None and process.stdin.closed

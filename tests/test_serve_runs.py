@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import Served
+from serving import Served, ask
 
 from zeuxis.api.exercise import exercise_of, exercises, verdict
 from zeuxis.api.functions import train
@@ -18,6 +19,7 @@ from zeuxis.api.learning import is_learning
 from zeuxis.catalog.listing import entries, results
 from zeuxis.recipe import load_recipe, recipe_paths
 from zeuxis.studio.run_files import MOST_POINTS, known_runs, run_called
+from zeuxis.training.run_lock import run_lock
 
 DONE = {"format": 2, "finished": False}
 
@@ -119,6 +121,92 @@ def test_what_is_no_run_of_this_folder_is_not_told_of(served: Served, tmp_path: 
     assert run_called("inside", served.runs).log() == [] and run_called("inside", served.runs).previews() == {}
     for name in ("link", "studio", "damaged", ".."):
         assert served.client.get(f"/api/runs/{name}/curves").status_code == 404
+
+
+def test_a_run_is_laid_aside_with_its_jobs_and_can_be_moved_back(served: Served) -> None:
+    job = served.done(kind="train", recipe="gan-ring", iterations=3, batch=8, name="mine")
+    assert job["state"] == "done", job["error"]
+    other = served.done(kind="sample", model="mine")
+    for turn in ("mine", "mine-2"):  # another of that name, later
+        answer = served.client.delete("/api/runs/mine")
+        assert answer.status_code == 200, answer.text
+        kept = served.folders.home / "removed" / turn
+        assert answer.json() == {"name": "mine", "kept": str(kept), "back": f"mv {kept} {served.runs / 'mine'}"}
+        assert (kept / "model" / "model.safetensors").is_file() and not (kept / "training.lock").exists()
+        assert served.client.get("/api/runs").json() == [] and not (served.runs / "mine").exists()
+        assert (
+            served.client.get(f"/api/jobs/{job['id']}").status_code == 404
+            and not served.folders.job(job["id"]).exists()
+        )
+        assert served.client.get(f"/api/jobs/{other['id']}").status_code == 200
+        assert served.client.get("/api/models/mine").status_code == 404
+        shutil.copytree(kept, served.runs / "mine")
+        assert served.client.get("/api/runs/mine").json()["done"] == 3
+
+
+def test_what_is_no_run_is_not_laid_aside(served: Served, tmp_path: Path) -> None:
+    outside = written(served, "moved", [{"round": 1}]).rename(tmp_path / "outside")
+    (served.runs / "link").symlink_to(outside)
+    written(served, "inside", [])
+    names = (
+        "link",
+        "studio",
+        "..",
+        ".",
+        "../outside",
+        "..%2Foutside",
+        "%2e%2e",
+        str(outside),
+        f"/{outside}",
+        "inside/..",
+    )
+    for answer in ask(served.app, [("DELETE", f"/api/runs/{name}", {}, None) for name in names]):
+        assert answer.status in (404, 405), answer.text
+    for headers in ({"origin": "https://evil.example"}, {"host": "evil.example"}):
+        assert served.client.delete("/api/runs/inside", headers=headers).status_code == 403
+    assert list(known_runs(served.runs)) == ["inside"] and (outside / "run.json").is_file()
+    assert not (served.folders.home / "removed").exists()
+
+
+def test_a_run_that_is_trained_or_worked_with_is_not_laid_aside(served: Served) -> None:
+    folder = written(served, "busy", [])
+    with run_lock(folder):
+        assert "is being trained" in refused(served, "busy")
+    train("gan-ring", iterations=2, batch=8, out=served.runs / "mine", quiet=True)
+    for asked in (
+        {"kind": "train", "run": "mine", "iterations": 5},
+        {"kind": "diagnose", "run": "mine"},
+        {"kind": "sample", "model": "mine"},
+        {"kind": "train", "recipe": "gan-ring", "start": "mine"},
+    ):
+        job = served.submit(**asked)["id"]
+        assert f"job {job} ({asked['kind']}) works with mine" in refused(served, "mine")
+        served.client.post(f"/api/jobs/{job}/cancel")
+    assert served.client.delete("/api/runs/mine").status_code == 200
+
+
+def test_a_run_that_others_are_built_upon_is_not_laid_aside_and_they_are_named(served: Served) -> None:
+    base = written(served, "base", [])
+    recipe = load_recipe("controlnet").model_dump(mode="json")
+    by_recipe = written(served, "begun", [], recipe={**recipe, "model": {**recipe["model"], "base": str(base)}})
+    assert refused(served, "base").startswith("begun is built upon base")
+    card = {"system": "controlnet", "spec": {}, "config": {"base": {"given": {"model": "gone", "near": "../../base"}}}}
+    for name, given in (("by-near", "gone"), ("by-name", str(base / "model"))):
+        card["config"] = {"base": {"given": {"model": given, "near": "../../base", "sha256": "0"}}}
+        (served.runs / name / "model").mkdir(parents=True)
+        (served.runs / name / "model" / "model.json").write_text(json.dumps({"format": 2, **card}))
+    assert refused(served, "base").startswith("begun, by-name, by-near are built upon base")
+    for name in ("by-near", "by-name"):
+        shutil.rmtree(served.runs / name)
+    assert served.client.delete(f"/api/runs/{by_recipe.name}").status_code == 200
+    assert served.client.delete("/api/runs/base").status_code == 200
+
+
+def refused(served: Served, name: str) -> str:
+    """Why a run is not laid aside."""
+    answer = served.client.delete(f"/api/runs/{name}")
+    assert answer.status_code == 400 and (served.runs / name / "run.json").is_file()
+    return str(answer.json()["error"]["message"])
 
 
 @pytest.mark.parametrize(

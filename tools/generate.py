@@ -19,7 +19,7 @@ from typing import Any
 from lecture import lecture
 from parts import parts
 
-from zeuxis.api.evidence import agreement, lacking, recipe_standing
+from zeuxis.api.evidence import agreement, recipe_standing, verdict_on
 from zeuxis.api.machine import threads
 from zeuxis.catalog.listing import opinions, packaged, results
 from zeuxis.catalog.weights import shipped
@@ -97,8 +97,7 @@ def row(found: dict[str, Any], first: dict[str, Any] | None = None) -> list[str]
     spread = f" ({min(values):.4g} to {max(values):.4g})" if len(values) > 1 else ""
     rivals = f" ({found['baseline_seeds']} seeds)" if found.get("baseline_seeds", 1) > 1 else ""
     against = f"{found['baseline']} {found['baseline_value']:.4g}{rivals}" if found["baseline"] else ""
-    missing = lacking(recipes()[found["recipe"]], found) if found["recipe"] in recipes() else []
-    verdict = {True: "yes", False: "**no**", None: "nothing claimed yet"}[found["holds"]]
+    verdicts = {True: "yes", False: "**no**", None: "nothing claimed yet"}[found["holds"]]
     sign = "at most" if found["better"] == "lower" else "at least"
     seconds = [run["train_seconds"] for run in found["per_seed"]]
     sheet = f"![{found['recipe']}](../src/zeuxis/results/{found['sample_sheet']})" if found["sample_sheet"] else ""
@@ -110,7 +109,7 @@ def row(found: dict[str, Any], first: dict[str, Any] | None = None) -> list[str]
         ", ".join(str(run["seed"]) for run in found["per_seed"]),
         "none yet" if found["bound"] is None else f"{sign} {found['bound']:g}",
         against,
-        f"seeds still to come: {', '.join(map(str, missing))}" if missing else verdict,
+        verdict_on(recipes().get(found["recipe"]), found, verdicts),
         f"{max(seconds):.0f} s on {where(found['machine'])}",
         standing(found),
         evidence(found),

@@ -24,9 +24,7 @@ BOOKKEEPING = frozenset(  # keys that change no figure
     | {"train.posthoc"}  # puts something aside, and leaves the model as it is
     | {"claim.bound", "claim.note", "claim.seeds"}
 )
-IDLE_BEFORE: Mapping[
-    str, object
-] = {  # knobs and keywords that methods were given later: at this value all is as it was
+IDLE_BEFORE: dict[str, object] = {  # knobs and keywords that methods were given later: at this value all is as it was
     "sample.eta": 0.0,
     "sample.churn": 0.0,
     "model.tolerance": 1e-4,  # of flow-matching
@@ -43,7 +41,7 @@ IDLE: Mapping[str, object] = {
     "sample.noise": 0.2,  # of a corrector, which a sampler without one leaves alone
     "players.NAME.bound": "the system's",
 }
-IDLE_OF: Mapping[str, Mapping[str, object]] = {  # the same of one system alone
+IDLE_OF: dict[str, dict[str, object]] = {  # the same of one system alone
     "drunet": {"model.residual": False, "model.condition": "none"},
     "wgan": {"model.batch_norm": False},
 }
@@ -154,6 +152,12 @@ def lacking(recipe: Recipe, found: Mapping[str, Any]) -> list[int]:
     """The seeds of a recipe's claim that a result does not have."""
     measured = {run["seed"] for run in found["per_seed"]}
     return [] if recipe.claim is None else [seed for seed in recipe.claim.seeds if seed not in measured]
+
+
+def verdict_on(recipe: Recipe | None, found: Mapping[str, Any], verdicts: Mapping[bool | None, str]) -> str:
+    """How a result stands to its claim: the seeds of the claim that it lacks, or else the one of ``verdicts``."""
+    missing = [] if recipe is None else lacking(recipe, found)
+    return f"seeds still to come: {', '.join(map(str, missing))}" if missing else verdicts[found["holds"]]
 
 
 def other_seeds(recipe: Recipe, path: Path, seeds: Collection[int]) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from zeuxis.api.restore_beside import camera_notes, colour_chunks, exif_at, pixels_to_a_metre
 from zeuxis.data.bit_depth import avif_bits, dark_notes
-from zeuxis.data.deep_png import CHANNELS, is_deep, read_deep
+from zeuxis.data.deep_png import CHANNELS, is_deep, read_deep, turned
 from zeuxis.data.picture import (
     BITS,
     FORMATS,
@@ -123,7 +123,7 @@ def _opened(path: Path) -> OpenedPicture:
         if in_half and upright.info.pop("transparency", None) is not None:
             notes.append("its transparent colour, which is of 16 bits, is left out")
     if is_deep(path):
-        deep = _turned(read_deep(path), turn)
+        deep = turned(read_deep(path), turn)
         colours, alpha = (deep[..., :-1], deep[..., -1]) if deep.shape[2] % 2 == 0 else (deep, None)
         notes += dark_notes(int(colours.max()), "restored")
         return OpenedPicture(colours, alpha, profile, exif, tuple(notes), meaning)
@@ -153,13 +153,6 @@ def _with_its_profile(picture: OpenedPicture) -> OpenedPicture:
     of, pixels = (kind.decode("latin-1").strip() for kind in (picture.profile[16:20], wanted))
     note = f"its colour profile is of {of} and its pixels become {pixels}: it is left out"
     return replace(picture, profile=None, notes=(*picture.notes, note))
-
-
-def _turned(pixels: NDArray[np.uint16], turn: int) -> NDArray[np.uint16]:
-    """Pixels ``(H, W, C)`` upright, of EXIF's way to turn a picture, as Pillow does it."""
-    pixels = pixels.swapaxes(0, 1) if turn >= 5 else pixels
-    down, across = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}.get(turn, (1, 1))
-    return np.ascontiguousarray(pixels[::down, ::across])
 
 
 def _depth(path: Path) -> bool:

@@ -46,7 +46,7 @@ def reproduce(
     as_json: Json = False,
 ) -> None:
     """Prove a recipe's claim: train it, measure it, and write the result. Exit code 1 when it does not hold."""
-    from zeuxis.api.evidence import lacking
+    from zeuxis.api.evidence import verdict_on
     from zeuxis.api.forecast import forecast
     from zeuxis.api.reproduce import folders, judge_again
     from zeuxis.api.reproduce import reproduce as work
@@ -65,8 +65,7 @@ def reproduce(
     if as_json:
         emit(found)
     else:
-        missing = lacking(plan, found)
-        verdict = f"seeds still to come: {', '.join(map(str, missing))}" if missing else VERDICTS[found["holds"]]
+        verdict = verdict_on(plan, found, VERDICTS)
         bound = "no bound yet" if found["bound"] is None else f"bound {found['bound']:.4g}"
         rival = f", {found['baseline']} {found['baseline_value']:.4g}" if found["baseline"] else ""
         say(f"{found['recipe']}: {found['metric']} {found['value']:.4g}, {bound}{rival}: {verdict}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import secrets
+import signal
 import socket
 import sys
 from contextlib import suppress
@@ -63,7 +64,10 @@ def serve(
     home = runs / "studio"
     home.mkdir(parents=True, exist_ok=True)
     shown = f"[{host}]" if ":" in host else host
-    with run_lock(home):  # one server and one worker for a folder
+    # Shells have Ctrl-C ignored by what they start in the background. The server takes it all the same, once it runs:
+    # so it must end what is before that as well, or is lost where it comes as soon as the address is told.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with suppress(KeyboardInterrupt), run_lock(home):  # one server and one worker for a folder
         app = create_app(runs, hosts=(host, *(name or ())), anywhere=anywhere, token=known, device=device)
         address = f"http://{shown}:{port}/"
         if as_json:
@@ -83,8 +87,7 @@ def serve(
             )
         )
         app.state.service.is_ending = lambda: server.should_exit  # so that nobody is waited for who waits for a job
-        with suppress(KeyboardInterrupt):
-            server.run()
+        server.run()
 
 
 def require_free(host: str, port: int) -> None:

@@ -8,47 +8,51 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from zeuxis.data.picture import MOST_BYTES, MOST_PIXELS, PictureRefused
 from zeuxis.data.png_chunks import HEAD, SIGNATURE, png_chunks
+from zeuxis.data.refused import bytes_of, stream_of
 from zeuxis.files import open_regular
 
 CHANNELS = {2: 3, 4: 2, 6: 4}  # of PNG's kinds of colour: RGB, grey and alpha, RGBA
 
 
-def is_deep(path: Path) -> bool:
+def is_deep(file: Path | BinaryIO) -> bool:
     """Whether a file is a PNG of 16 bits in colour or with transparency, of the plain kind that is read here."""
-    with open_regular(path) as file:
-        begins = file.read(len(SIGNATURE) + 8 + HEAD)
+    with _opened(file) as stream:
+        begins = stream.read(len(SIGNATURE) + 8 + HEAD)
     if len(begins) < len(SIGNATURE) + 8 + HEAD or not begins.startswith(SIGNATURE) or begins[12:16] != b"IHDR":
         return False
     bits, colour, _, _, interlaced = begins[24:29]
     return bits == 16 and colour in CHANNELS and not interlaced
 
 
-def read_deep(path: Path) -> NDArray[np.uint16]:
+def read_deep(file: Path | BinaryIO) -> NDArray[np.uint16]:
     """Pixels ``(H, W, C)`` of a file for which :func:`is_deep` holds; C is 2 (grey and alpha), 3 or 4.
 
     A colour that stands for nothing (tRNS) becomes transparency.
 
     Raises :class:`PictureRefused` where it is damaged or too large.
     """
-    if path.stat().st_size > MOST_BYTES:
-        raise PictureRefused(f"it has {path.stat().st_size >> 20} MiB; at most {MOST_BYTES >> 20} are read", "huge")
+    if (size := bytes_of(file)) > MOST_BYTES:
+        raise PictureRefused(f"it has {size >> 20} MiB; at most {MOST_BYTES >> 20} are read", "huge")
     head, packed, clear_colours = b"", [], []
-    with open_regular(path) as file:
+    with _opened(file) as stream:
         try:
-            for kind, length in png_chunks(file):
+            for kind, length in png_chunks(stream):
                 if kind == b"IHDR" and not head:  # a second one says nothing of these pixels
-                    head = file.read(min(length, HEAD))
+                    head = stream.read(min(length, HEAD))
                 elif kind == b"IDAT":
-                    packed.append(file.read(length))
+                    packed.append(stream.read(length))
                 elif kind == b"tRNS":
-                    clear_colours.append(file.read(min(length, 6)))
+                    clear_colours.append(stream.read(min(length, 6)))
         except ValueError as error:
             raise PictureRefused(str(error)) from None
     if len(head) < HEAD:
@@ -76,6 +80,24 @@ def read_deep(path: Path) -> NDArray[np.uint16]:
             clear = (found == np.frombuffer(hidden, ">u2")).all(2, keepdims=True)
             found = np.concatenate([found, np.where(clear, 0, 65535).astype(np.uint16)], 2)
     return found
+
+
+def turned(pixels: NDArray[np.uint16], turn: int) -> NDArray[np.uint16]:
+    """Pixels ``(H, W, C)`` upright, of EXIF's way to turn a picture, as Pillow does it."""
+    pixels = pixels.swapaxes(0, 1) if turn >= 5 else pixels
+    down, across = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}.get(turn, (1, 1))
+    return np.ascontiguousarray(pixels[::down, ::across])
+
+
+@contextmanager
+def _opened(file: Path | BinaryIO) -> Iterator[BinaryIO]:
+    """The bytes of ``file`` from their start."""
+    if isinstance(file, Path):
+        with open_regular(file) as stream:
+            yield stream
+    else:
+        with stream_of(file) as stream:
+            yield stream
 
 
 def _unfiltered(kept: NDArray[np.uint8], filters: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -117,6 +117,12 @@ def read_kept(file: Path | BinaryIO) -> Image.Image:
         return picture if turn is None else _labelled(picture.transpose(turn), picture.format)
 
 
+def turn_in(file: Path | BinaryIO) -> int:
+    """The EXIF orientation of a picture file; raises :class:`PictureRefused` where it is none."""
+    with _refusing(file), _opened(file) as picture:
+        return _turn_of_header(file, picture)
+
+
 def turn_of(picture: Image.Image) -> int:
     """The EXIF orientation of a picture: 1 (upright) where it has none, or notes that cannot be read."""
     try:

@@ -28,9 +28,10 @@ from zeuxis.pretrained.upscalers import UPSCALERS, wheel_folder
 from zeuxis.provenance.parameters import parameters, read_parameters
 from zeuxis.provenance.record import read_record
 from zeuxis.studio.error_handlers import JobFailed
-from zeuxis.studio.limits import MOST_GIVEN, MOST_PICTURES, cleaned
+from zeuxis.studio.limits import MOST_GIVEN, MOST_PICTURES
 from zeuxis.studio.models import KnownModel, known_models, model_called
 from zeuxis.studio.queue import Job
+from zeuxis.studio.recoding import cleaned
 from zeuxis.studio.requests import PictureRef, RestoreJob, SampleJob, Text
 from zeuxis.studio.service import Service, TheService
 from zeuxis.studio.validating import ParameterRefused, read_as

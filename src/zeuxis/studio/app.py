@@ -77,6 +77,8 @@ def create_app(
         for each in workers:
             each.start()
         yield
+        for each in workers:  # all of them first, so that one waits while the others do
+            each.end()
         for each in workers:
             each.stop()
 
@@ -98,8 +100,9 @@ def create_app(
     app.state.a1111_model, app.state.a1111_jobs = a1111.FIRST, set()
     for part in PARTS:
         app.include_router(part)
-    app.add_api_route("/", page, response_class=Response, include_in_schema=False)
-    app.add_api_route("/assets/{name}", asset, response_class=Response, include_in_schema=False)
+    looks = ["GET", "HEAD"]  # curl -I, and what watches over services
+    app.add_api_route("/", page, methods=looks, response_class=Response, include_in_schema=False)
+    app.add_api_route("/assets/{name}", asset, methods=looks, response_class=Response, include_in_schema=False)
     add_error_handlers(app)
     app.add_middleware(Guard, hosts=tuple(hosts), anywhere=anywhere, token=token, most=most_body)
     return app

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.params import Path as InPath
 from fastapi.responses import FileResponse
 
+from zeuxis.api.evidence import verdict_on
 from zeuxis.api.moving import writable
 from zeuxis.api.shipped_restorers import SHIPPED
 from zeuxis.catalog.listing import RESULTS, entries, problems, results
@@ -34,6 +35,7 @@ from zeuxis.version import __version__
 
 routes = APIRouter(prefix="/api", tags=["catalogue"])
 AnyName = Annotated[str, InPath(max_length=200)]
+VERDICTS = {True: "holds", False: "does not hold", None: "nothing claimed yet"}
 
 
 @routes.get("/status")
@@ -117,8 +119,10 @@ def recipes() -> list[RecipeResponse]:
 
 @routes.get("/results")
 def measured() -> list[dict[str, Any]]:
-    """What ``zeuxis reproduce`` measured."""
-    return list(results().values())
+    """What ``zeuxis reproduce`` measured; ``verdict`` says in words how each stands to its claim."""
+    known = recipe_paths()
+    recipe_of = {name: load_recipe(name) for name in results() if name in known}
+    return [{**found, "verdict": verdict_on(recipe_of.get(name), found, VERDICTS)} for name, found in results().items()]
 
 
 @routes.get("/results/{recipe}/sheet", response_class=FileResponse)

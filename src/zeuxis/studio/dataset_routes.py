@@ -12,8 +12,9 @@ from zeuxis.data.entries import ENTRIES, is_here
 from zeuxis.data.published import PUBLISHED, copy_of
 from zeuxis.errors import UsageError
 from zeuxis.studio.datasets import MOST_LABEL, Dataset, Datasets
-from zeuxis.studio.limits import MOST_BODY, MOST_PICTURES, cleaned
+from zeuxis.studio.limits import MOST_BODY, MOST_PICTURES
 from zeuxis.studio.queue import State
+from zeuxis.studio.recoding import cleaned
 from zeuxis.studio.requests import Name, ShortName, StrictModel
 from zeuxis.studio.service import TheService
 from zeuxis.studio.training_requests import MOST_JOBS

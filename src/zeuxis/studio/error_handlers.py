@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from zeuxis.errors import UnknownName, UsageError, ZeuxisError
+from zeuxis.errors import UnknownName, UsageError, ZeuxisError, mend_of
 from zeuxis.studio.guard import error_body
 from zeuxis.studio.queue import Fault, Job, QueueBroken, QueueFull
 from zeuxis.studio.service import ClientGone, ServiceEnding
@@ -84,6 +84,15 @@ def add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def plain(request: Request, error: HTTPException) -> Response:
         return error_response(error.status_code, str(error.detail))
+
+    @app.exception_handler(OSError)
+    async def disk(request: Request, error: OSError) -> Response:
+        if error.errno is None:  # no file's fault, but ours
+            raise error
+        where = "" if error.filename is None else f" ({error.filename})"
+        mend = mend_of(error, "look after the folder of the runs")
+        text = f"the service cannot use its files: {error.strerror}{where}; {mend}"
+        return error_response(503, text, type="server_error", code="storage")
 
     @app.exception_handler(ServiceEnding)
     async def ending(request: Request, error: ServiceEnding) -> Response:

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from zeuxis.studio.queue import JobQueue
 
 MEDIA_TYPE = "text/event-stream"
+UNBUFFERED = {"X-Accel-Buffering": "no"}  # so that nginx, where it stands before the service, passes on what comes
 ALIVE = 15.0  # seconds after which a stream says that it is still there
 STILL_THERE = ": still there\n\n"  # a comment, which clients pass over
 
@@ -51,7 +52,7 @@ class JobStream(StreamingResponse):
     def __init__(
         self, queue: JobQueue, job: str, parts: AsyncIterator[str | None], is_ending: Callable[[], bool]
     ) -> None:
-        super().__init__(kept_alive(parts), media_type=MEDIA_TYPE)
+        super().__init__(kept_alive(parts), media_type=MEDIA_TYPE, headers=UNBUFFERED)
         self.queue, self.job, self.is_ending = queue, job, is_ending
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -92,7 +92,9 @@ class Guard:
                 for name, value in ALWAYS.items():
                     headers[name] = value
                 if self._sets_cookie(scope):
-                    headers.append("Set-Cookie", f"{COOKIE}={self.token}; HttpOnly; SameSite=Strict; Path=/")
+                    headers.append(
+                        "Set-Cookie", f"{cookie_name(scope)}={self.token}; HttpOnly; SameSite=Strict; Path=/"
+                    )
             await send(message)
 
         refusal = self._refusal(scope)
@@ -119,7 +121,7 @@ class Guard:
         if scope["type"] != "http":
             return 403, "this service has no web sockets"
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
-            return 403, "this service is not called by that Host: use its address, or name it with --host"
+            return 403, "this service is not called by that Host: use its address, or name it with --name"
         for origin in headers.getlist("origin"):
             if urlsplit(origin).netloc.casefold() != hosts[0].casefold():
                 return 403, "requests of pages from elsewhere (Origin) are not answered"
@@ -172,7 +174,15 @@ def _said(scope: Scope, headers: Headers) -> list[str]:
         cookies = SimpleCookie(headers.get("cookie", ""))
     except CookieError:
         return found
-    return [*found, *([cookies[COOKIE].value] if COOKIE in cookies else [])]
+    name = cookie_name(scope)
+    return [*found, *([cookies[name].value] if name in cookies else [])]
+
+
+def cookie_name(scope: Scope) -> str:
+    """What the token's cookie is called: by the port, for browsers give a cookie to every port of a host, and another
+    service there would have another token. The host was checked before."""
+    port = urlsplit(f"//{Headers(scope=scope)['host']}").port
+    return COOKIE if port is None else f"{COOKIE}-{port}"
 
 
 def _queried(scope: Scope) -> list[str]:

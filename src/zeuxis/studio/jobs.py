@@ -16,9 +16,10 @@ from PIL import Image
 from zeuxis.errors import UnknownName, UsageError, ZeuxisError
 from zeuxis.files import write_draft
 from zeuxis.provenance.record import read_record
-from zeuxis.studio.event_stream import MEDIA_TYPE, event, kept_alive, written
-from zeuxis.studio.limits import MOST_BODY, MOST_PARTIALS, cleaned
+from zeuxis.studio.event_stream import MEDIA_TYPE, UNBUFFERED, event, kept_alive, written
+from zeuxis.studio.limits import MOST_BODY, MOST_PARTIALS
 from zeuxis.studio.queue import State
+from zeuxis.studio.recoding import cleaned, not_kept
 from zeuxis.studio.requests import AnyJob, Name
 from zeuxis.studio.responses import JobResponse, UploadResponse, job_response
 from zeuxis.studio.service import Service, TheService
@@ -38,7 +39,9 @@ def upload(service: TheService, picture: UploadFile) -> UploadResponse:
     name = service.folders.keep(png, record)
     with Image.open(io.BytesIO(png)) as shown:
         width, height = shown.size
-    return UploadResponse(upload=name, url=f"/api/uploads/{name}", width=width, height=height, record=record)
+    return UploadResponse(
+        upload=name, url=f"/api/uploads/{name}", width=width, height=height, record=record, notes=not_kept(content)
+    )
 
 
 @routes.get("/uploads/{name}", response_class=FileResponse)
@@ -146,7 +149,7 @@ def partial(service: TheService, name: Name, number: PartialNumber) -> Response:
 async def events(service: TheService, name: Name) -> StreamingResponse:
     """Server-sent events: ``job`` (as it stands), ``partial`` (number, url, PNG in base64), and at last ``end``."""
     service.job(name)
-    return StreamingResponse(kept_alive(_events(service, name)), media_type=MEDIA_TYPE)
+    return StreamingResponse(kept_alive(_events(service, name)), media_type=MEDIA_TYPE, headers=UNBUFFERED)
 
 
 async def _events(service: Service, name: str) -> AsyncIterator[str | None]:

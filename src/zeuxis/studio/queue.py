@@ -15,9 +15,10 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
 
 from zeuxis.errors import ZeuxisError
 
@@ -38,9 +39,6 @@ CREATE TABLE IF NOT EXISTS partials (
     job TEXT NOT NULL, number INTEGER NOT NULL, png BLOB NOT NULL, PRIMARY KEY (job, number));
 """
 LANE = "ALTER TABLE jobs ADD COLUMN lane TEXT NOT NULL DEFAULT 'drawing'"  # of queues of before there were lanes
-COLUMNS = (
-    "id, kind, lane, pictures, request, state, fraction, message, created, started, ended, tries, fault, error, result"
-)
 
 
 class QueueFull(ZeuxisError):
@@ -51,24 +49,30 @@ class QueueBroken(ZeuxisError):
     """The file of the jobs cannot be opened, read or written: no room, no permission, or damaged."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """One job as it stands; ``fraction`` of it is done. ``result`` is what its kind of job comes to."""
+class JobFacts(BaseModel):
+    """What is known of a job as it stands, but for what it came to; ``fraction`` of it is done."""
+
+    model_config = ConfigDict(frozen=True)
 
     id: str
     kind: str
     lane: Lane
-    pictures: int
-    request: dict[str, Any]
     state: State
     fraction: float
     message: str
+    pictures: int
+    request: dict[str, Any]
     created: float
     started: float | None
     ended: float | None
     tries: int
     fault: Fault | None
     error: str | None
+
+
+class Job(JobFacts):
+    """One job as it stands. ``result`` is what its kind of job comes to."""
+
     result: dict[str, Any] | None
 
     @property
@@ -76,9 +80,8 @@ class Job:
         """Whether nothing will change any more."""
         return self.state in ENDED
 
-    def as_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
-        return asdict(self)
+
+COLUMNS = ", ".join(Job.model_fields)
 
 
 class JobQueue:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from zeuxis.card import LatentKind
 from zeuxis.conditions import FieldKind
-from zeuxis.studio.queue import Fault, Job, Lane, State
+from zeuxis.studio.queue import Job, JobFacts
 
 
 class ErrorText(BaseModel):
@@ -48,35 +48,22 @@ class JobResult(BaseModel):
     facts: dict[str, Any] = {}
 
 
-class JobResponse(BaseModel):
+class JobResponse(JobFacts):
     """A job as it stands. ``ahead`` are the jobs that will be begun before it; times are seconds since 1970."""
 
-    id: str
-    kind: str
-    lane: Lane
-    state: State
-    fraction: float
-    message: str
     ahead: int
-    pictures: int
-    request: dict[str, Any]
-    created: float
-    started: float | None
-    ended: float | None
-    tries: int
-    fault: Fault | None
-    error: str | None
     result: JobResult | None
 
 
 class UploadResponse(BaseModel):
-    """A picture that was given: its name here, and the record that its PNG carried, if it did."""
+    """A picture that was given: its name here, the record that its PNG carried, if it did, and what was not kept."""
 
     upload: str
     url: str
     width: int
     height: int
     record: dict[str, Any] | None
+    notes: list[str] = []
 
 
 class KnobResponse(BaseModel):
@@ -202,7 +189,7 @@ class StatusResponse(BaseModel):
 
 def job_response(job: Job, ahead: int) -> JobResponse:
     """A job as the API has it."""
-    found = job.as_dict()
+    found = job.model_dump()
     if found["result"] is not None:
         base = f"/api/jobs/{job.id}/files"
         pictures = [{**each, "url": f"{base}/{each['file']}"} for each in found["result"]["pictures"]]

@@ -15,6 +15,7 @@ from zeuxis.recipe import Claim
 from zeuxis.studio.datasets import Datasets
 from zeuxis.studio.folders import FOLDER, Folders
 from zeuxis.studio.queue import JobQueue
+from zeuxis.studio.removal import lay_aside
 from zeuxis.studio.run_files import RunFiles, known_runs, run_called
 from zeuxis.studio.service import TheService
 from zeuxis.studio.training_requests import last_jobs
@@ -78,6 +79,14 @@ class CurvesResponse(BaseModel):
     curves: dict[str, list[tuple[int, float]]]
 
 
+class RemovedResponse(BaseModel):
+    """A run that was laid aside: where it lies until somebody deletes it, and the command that brings it back."""
+
+    name: str
+    kept: str
+    back: str
+
+
 @routes.get("")
 def runs(service: TheService) -> list[RunResponse]:
     """Every run in the folder, the newest first."""
@@ -92,6 +101,13 @@ def runs(service: TheService) -> list[RunResponse]:
 def run(service: TheService, name: AnyName) -> RunDetailResponse:
     """One of them."""
     return _detail(run_called(name, service.runs), service.folders, service.queue)
+
+
+@routes.delete("/{name}")
+def remove(service: TheService, name: AnyName) -> RemovedResponse:
+    """Lay a run aside, with its jobs; not one that is trained, that a job works with, or that others are built upon."""
+    kept = lay_aside(name, service.folders, service.queue)
+    return RemovedResponse(name=name, kept=str(kept), back=shlex.join(["mv", str(kept), str(service.runs / name)]))
 
 
 @routes.get("/{name}/curves")

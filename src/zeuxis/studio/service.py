@@ -17,9 +17,10 @@ from zeuxis.spec import parse_size
 from zeuxis.studio.checks import check_condition, check_pictures, checked_knobs, chosen_seed
 from zeuxis.studio.folders import Folders
 from zeuxis.studio.latent_checks import check_latents
-from zeuxis.studio.limits import check_knobs, check_size, cleaned
+from zeuxis.studio.limits import check_knobs, check_size
 from zeuxis.studio.models import KnownModel, model_called, model_recorded, restorer_called
 from zeuxis.studio.queue import Job, JobQueue, Lane
+from zeuxis.studio.recoding import cleaned
 from zeuxis.studio.requests import (
     BreedJob,
     DescribeJob,
@@ -177,7 +178,7 @@ class Service:
         """The job of that id; raises :class:`UnknownName`."""
         found = self.queue.get(name)
         if found is None:
-            raise UnknownName("job", name, (), "(GET /api/jobs lists them)")
+            raise UnknownName("job", name, (), all_known="GET /api/jobs lists those that are there")
         return found
 
     def take(self, content: bytes) -> str:

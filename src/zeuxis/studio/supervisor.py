@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from zeuxis.errors import ZeuxisError
 from zeuxis.plugins import VARIABLE, places
 from zeuxis.studio.queue import JobQueue, Lane
 
-MODULES: dict[Lane, str] = {"drawing": "zeuxis.studio.worker", "training": "zeuxis.studio.training_worker"}
+MODULE = "zeuxis.studio.worker_process"
 PATIENCE: dict[Lane, float] = {"drawing": 10.0, "training": 60.0}  # seconds in which one ends that was asked to
 LOOK = 0.5  # seconds between looks at the queue of a lane whose worker comes when it is wanted
 MOST_PAUSE = 30.0  # seconds before one that dies again and again is started once more
@@ -28,7 +29,7 @@ class Supervisor:
 
     def __init__(self, runs: Path, queue: JobQueue, device: str = "cpu", lane: Lane = "drawing") -> None:
         self.lane = lane
-        self.command = [sys.executable, "-m", MODULES[lane], str(runs), str(queue.most), device]
+        self.command = [sys.executable, "-m", MODULE, lane, str(runs), str(queue.most), device]
         own = os.pathsep.join(str(place.path) for place in places() if place.package is None)
         self.environment = {**os.environ, VARIABLE: own}  # where systems of the user's own lie, also by --systems
         self.queue = queue
@@ -57,14 +58,18 @@ class Supervisor:
         """The number of the worker's process, while there is one."""
         return None if self._process is None or self._process.poll() is not None else self._process.pid
 
-    def stop(self) -> None:
-        """End the worker: what it is at is queued again."""
+    def end(self) -> None:
+        """Have the worker end soon, and none be started; wait for nothing."""
         self._ending.set()
         self._woken.set()
+        if self._process is not None:
+            _hang_up(self._process)
+
+    def stop(self) -> None:
+        """End the worker, and wait for it: what it is at is queued again."""
+        self.end()
         process = self._process
         if process is not None:
-            if process.stdin is not None:
-                process.stdin.close()
             try:
                 process.wait(PATIENCE[self.lane])
             except subprocess.TimeoutExpired:
@@ -96,13 +101,12 @@ class Supervisor:
             self.command,
             stdin=subprocess.PIPE,
             env=self.environment,
-            start_new_session=self.lane == "training",  # Ctrl-C is the server's, which ends its input
+            start_new_session=True,  # Ctrl-C is the server's, which ends its input
         )
-        if self._ending.is_set() and self._process.stdin is not None:  # :meth:`stop` may have seen none
-            self._process.stdin.close()
+        if self._ending.is_set():  # :meth:`end` may have seen none
+            _hang_up(self._process)
         ended = self._process.wait()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        _hang_up(self._process)
         return ended
 
     def _wanted(self) -> bool:
@@ -113,3 +117,11 @@ class Supervisor:
             self._woken.clear()
             self._woken.wait(LOOK)
         return False
+
+
+def _hang_up(process: subprocess.Popen[bytes]) -> None:
+    """End the input of a process, from whichever thread."""
+    if process.stdin is None:
+        return
+    with suppress(OSError):  # it has died, and what it was told last is still to be written
+        process.stdin.close()

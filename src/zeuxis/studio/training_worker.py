@@ -1,18 +1,15 @@
-"""The process of one training (or of one measurement): takes the next of that lane, does it, and ends.
+"""One training (or one measurement): takes the next of that lane, does it, and ends.
 
-``python -m zeuxis.studio.training_worker RUNS MOST DEVICE`` ends early where its standard input does, which is when the
-server ends, however that ends. A training that is to stop does so as Ctrl-C stops it: after its iteration, all saved.
-What was stopped for the server's sake is queued again, and goes on from its checkpoint.
+It has a process of its own (:mod:`zeuxis.studio.worker_process`), which ends early where the server does. A training
+that is to stop does so as Ctrl-C stops it: after its iteration, all saved. What was stopped for the server's sake is
+queued again, and goes on from its checkpoint.
 """
 
 from __future__ import annotations
 
 import _thread
-import os
 import signal
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +20,7 @@ from zeuxis.studio.folders import Folders
 from zeuxis.studio.model_cache import ModelCache
 from zeuxis.studio.progress import JobProgress, JobsCancelled, ShuttingDown
 from zeuxis.studio.queue import Job, JobQueue
+from zeuxis.studio.server_input import ServerInput
 from zeuxis.studio.task_context import TaskContext
 from zeuxis.studio.training_tasks import TRAINING_TASKS
 from zeuxis.training.run_lock import run_lock
@@ -43,10 +41,12 @@ class TrainingWorker:
         self.folders, self.queue, self.interrupt = folders, queue, interrupt
         self.models = ModelCache(device)
         self._ending = threading.Event()
+        self._stirred = threading.Event()  # there is something to look at before the next look is due
 
     def end(self) -> None:
         """End soon, as a training ends that is to stop."""
         self._ending.set()
+        self._stirred.set()
 
     def work(self) -> bool:
         """Do the next job of the lane; whether there was any."""
@@ -80,9 +80,10 @@ class TrainingWorker:
     def _watched(self, progress: JobProgress) -> Iterator[None]:
         """Within it the work is interrupted, once, where it is not wanted any more."""
         done, lock = threading.Event(), threading.Lock()
+        self._stirred.clear()
 
         def watch() -> None:
-            while not done.wait(LOOK):
+            while not (self._stirred.wait(LOOK) and done.is_set()):
                 if self._ending.is_set() or not self.queue.running(progress.jobs):
                     with lock:
                         if not done.is_set():
@@ -96,23 +97,21 @@ class TrainingWorker:
         finally:
             with lock:
                 done.set()
+                self._stirred.set()
             thread.join()
 
 
-def main(runs: str, most: str, device: str) -> None:
-    """Do the next job of the lane, for the server at the other end of standard input."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    folders = Folders(Path(runs))
-    worker = TrainingWorker(folders, JobQueue(folders.queue, int(most)), device, _thread.interrupt_main)
+def serve(folders: Folders, queue: JobQueue, device: str, server: ServerInput) -> None:
+    """Do the next job of the lane, unless the server's end of the input ends before."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # by which a training is stopped, from another thread
+    worker = TrainingWorker(folders, queue, device, _thread.interrupt_main)
     left = threading.Event()
 
-    def listen() -> None:
-        while sys.stdin.buffer.readline():
-            pass  # that there is work is known already
+    def end() -> None:
         left.set()
         worker.end()
 
-    threading.Thread(target=listen, daemon=True).start()
+    server.tells(lambda: None, end)  # that there is work is known already
     home = folders.home / "training"
     home.mkdir(exist_ok=True)
     while not left.is_set():
@@ -121,10 +120,4 @@ def main(runs: str, most: str, device: str) -> None:
                 worker.work()
             break
         except RunInUse:
-            time.sleep(LOOK)
-    sys.stdout.flush()
-    os._exit(0)  # the thread waits for input: nothing is left to be put in order
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+            left.wait(LOOK)

@@ -45,13 +45,19 @@ def told(errors: Sequence[Mapping[str, Any]]) -> tuple[str, str, str]:
     of_its_kind = [each for each in errors if not str(each["type"]).endswith(OTHER_KIND)]
     if of_its_kind:
         nearest = next((each for each in of_its_kind if each["type"] not in OTHER_TABLE), of_its_kind[0])
-        return _place(nearest), str(nearest["msg"]), str(nearest["type"])
+        return _place(nearest), _words(nearest), str(nearest["type"])
     first = errors[0]
     messages = dict.fromkeys(str(each["msg"]) for each in errors if _place(each) == _place(first))
     *others, last = [message.removeprefix(SHOULD) for message in messages]
     if not others or not all(message.startswith(SHOULD) for message in messages):
-        return _place(first), str(first["msg"]), str(first["type"])
+        return _place(first), _words(first), str(first["type"])
     return _place(first), f"{SHOULD}{', '.join(others)} or {last}", str(first["type"])
+
+
+def _words(error: Mapping[str, Any]) -> str:
+    """What pydantic, or one of our own checks, says of it."""
+    text = str(error["msg"]).removeprefix("Value error, ")
+    return "give a file, under its name" if text.startswith("Expected UploadFile") else text
 
 
 def _place(error: Mapping[str, Any]) -> str:

@@ -1,22 +1,20 @@
-"""The one process that owns the models: takes jobs from the queue, draws, and writes what comes of them.
+"""What owns the models: takes jobs from the queue, draws, and writes what comes of them.
 
-``python -m zeuxis.studio.worker RUNS`` runs until its standard input ends, which it does with the server, however that
-ends; a line on it says that there is work. What is at work then is queued again.
+It is the one worker of its folder, in a process of its own (:mod:`zeuxis.studio.worker_process`). What is at work when
+that ends is queued again.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from zeuxis.api.model import BATCH, BATCH_ELSEWHERE
 from zeuxis.conditions import FIELDS, PICTURE_KINDS
 from zeuxis.errors import is_out_of_memory
+from zeuxis.files import remove_drafts
 from zeuxis.studio.commands import sample_command
 from zeuxis.studio.delivery import deliver, failed
 from zeuxis.studio.drawing import DrawnJob, draw_jobs, saved
@@ -24,6 +22,7 @@ from zeuxis.studio.folders import Folders
 from zeuxis.studio.model_cache import ModelCache
 from zeuxis.studio.progress import JobProgress, JobsCancelled, ShuttingDown
 from zeuxis.studio.queue import Job, JobQueue
+from zeuxis.studio.server_input import ServerInput
 from zeuxis.studio.task_context import TaskContext, picture_entry
 from zeuxis.studio.tasks import TASKS
 
@@ -121,21 +120,10 @@ class Worker:
             self.models.drop_all()
 
 
-def main(runs: str, most: str, device: str) -> None:
-    """Run a worker for the server at the other end of standard input."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's, which ends its input
-    folders = Folders(Path(runs))
-    worker = Worker(folders, JobQueue(folders.queue, int(most)), device)
-
-    def listen() -> None:
-        while sys.stdin.buffer.readline():
-            worker.wake.set()
-        worker.end()
-
-    threading.Thread(target=listen, daemon=True).start()
+def serve(folders: Folders, queue: JobQueue, device: str, server: ServerInput) -> None:
+    """Work until the server's end of the input ends."""
+    worker = Worker(folders, queue, device)
+    server.tells(worker.wake.set, worker.end)
+    for folder in (folders.jobs, folders.uploads):
+        remove_drafts(folder, time.time())  # that kills have left there
     worker.run()
-    os._exit(0)  # the thread waits for input: nothing is left to be put in order
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -1,4 +1,5 @@
 // The service's own API, as src/zeuxis/studio describes it. Nothing else is ever asked.
+import { placeForStream } from "./streams";
 
 export type Knob = {
   name: string;
@@ -66,13 +67,13 @@ export type Result = {
   bound: number | null;
   baseline: string | null;
   baseline_value: number | null;
-  holds: boolean | null;
+  verdict: string;
   note: string;
   per_seed: { seed: number; value: number }[];
   sample_sheet: string | null;
 };
 
-export type Upload = { upload: string; url: string; width: number; height: number; record: PictureRecord | null };
+export type Upload = { upload: string; url: string; width: number; height: number; record: PictureRecord | null; notes: string[] };
 export type PictureRecord = { [key: string]: unknown; model?: string; seed?: number; sampling?: { [knob: string]: unknown } };
 
 export type Made = {
@@ -159,21 +160,29 @@ export const remove = (id: string): Promise<void> => gone(`/api/jobs/${id}`);
 export const removeUpload = (name: string): Promise<void> => gone(`/api/uploads/${name}`);
 
 type Told = { job: (job: Job) => void; partial?: (url: string) => void; lost: (why: string) => void };
-const MOST_STREAMS = 3; // of the six connections that a browser has for one host: the others ask, and stop jobs
 const EVERY = 500; // milliseconds between two looks at a job that has no stream
-let streams = 0;
 
 // Follow a job to its end; the function that comes back stops following, and leaves the job as it is.
 export function follow(id: string, told: Told): () => void {
-  if (streams >= MOST_STREAMS) return polled(id, told);
-  streams += 1;
-  let open = true;
+  let left = false;
+  let leave = (): void => {};
+  void placeForStream().then((release) => {
+    if (left) release?.();
+    else leave = release ? streamed(id, told, release) : polled(id, told);
+  });
+  return () => {
+    left = true;
+    leave();
+  };
+}
+
+function streamed(id: string, told: Told, release: () => void): () => void {
+  let after = (): void => {};
+  const events = new EventSource(`/api/jobs/${id}/events`);
   const close = (): void => {
     events.close();
-    if (open) streams -= 1;
-    open = false;
+    release();
   };
-  const events = new EventSource(`/api/jobs/${id}/events`);
   const read = (event: Event): Job => JSON.parse((event as MessageEvent<string>).data) as Job;
   events.addEventListener("job", (event) => told.job(read(event)));
   events.addEventListener("partial", (event) =>
@@ -186,9 +195,12 @@ export function follow(id: string, told: Told): () => void {
   events.onerror = () => {
     if (events.readyState !== EventSource.CLOSED) return;
     close();
-    told.lost("the service does not answer: is zeuxis serve running?");
+    after = polled(id, told); // which says why: another tab may have forgotten the job
   };
-  return close;
+  return () => {
+    close();
+    after();
+  };
 }
 
 // The same without a stream, and without unfinished pictures.

@@ -37,6 +37,38 @@ function disc(context: CanvasRenderingContext2D, x: number, y: number, radius: n
   }
 }
 
+// Everything of one colour around a point, in another: rows of pixels, and those above and below them. No colour clears.
+export function flood(context: CanvasRenderingContext2D, at: Point, colour: string | null): void {
+  const { width, height } = context.canvas;
+  const [x, y] = [Math.floor(at[0]), Math.floor(at[1])];
+  if (x < 0 || y < 0 || x >= width || y >= height) return;
+  const image = context.getImageData(0, 0, width, height);
+  const pixels = new Uint32Array(image.data.buffer);
+  const [from, to] = [pixels[y * width + x]!, colour === null ? 0 : packed(colour)];
+  if (from === to) return;
+  const waiting: Point[] = [[x, y]];
+  for (let next = waiting.pop(); next; next = waiting.pop()) {
+    const row = next[1] * width;
+    let left = next[0];
+    if (pixels[row + left] !== from) continue;
+    while (left > 0 && pixels[row + left - 1] === from) left -= 1;
+    for (let k = left; k < width && pixels[row + k] === from; k += 1) {
+      pixels[row + k] = to;
+      for (const other of [next[1] - 1, next[1] + 1]) {
+        const begins = k === left || pixels[other * width + k - 1] !== from;
+        if (other >= 0 && other < height && pixels[other * width + k] === from && begins) waiting.push([k, other]);
+      }
+    }
+  }
+  context.putImageData(image, 0, 0);
+}
+
+// ``#rrggbb``, opaque, as four bytes of a canvas are one number.
+function packed(colour: string): number {
+  const bytes = new Uint8Array([...[1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)), 255]);
+  return new Uint32Array(bytes.buffer)[0]!;
+}
+
 // Coded here and now: toBlob waits until the browser is idle, which takes it up to a second while somebody draws.
 export function pngOf(canvas: HTMLCanvasElement): Blob {
   const coded = atob(canvas.toDataURL("image/png").split(",")[1] ?? "");

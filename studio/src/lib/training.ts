@@ -60,10 +60,14 @@ export type Exercise = {
   expected: Expected | null;
 };
 
+export type Removed = { name: string; kept: string; back: string };
+
 export const runs = (): Promise<Run[]> => get<Run[]>("/api/runs");
 export const run = (name: string): Promise<RunDetail> => get<RunDetail>(`/api/runs/${encodeURIComponent(name)}`);
 export const curves = async (name: string): Promise<Curves> =>
   (await get<{ curves: Curves }>(`/api/runs/${encodeURIComponent(name)}/curves`)).curves;
+export const layAside = async (name: string): Promise<Removed> =>
+  answered<Removed>(await asked(`/api/runs/${encodeURIComponent(name)}`, { method: "DELETE" }));
 export const trainings = (): Promise<Job[]> => get<Job[]>("/api/jobs?n=50&kind=train");
 export const resume = (id: string): Promise<Job> => post<Job>(`/api/jobs/${id}/resume`);
 export const folderOf = (job: Job): string => String(job.request["folder"] ?? "");
