@@ -97,7 +97,7 @@ def row(found: dict[str, Any], first: dict[str, Any] | None = None) -> list[str]
     spread = f" ({min(values):.4g} to {max(values):.4g})" if len(values) > 1 else ""
     rivals = f" ({found['baseline_seeds']} seeds)" if found.get("baseline_seeds", 1) > 1 else ""
     against = f"{found['baseline']} {found['baseline_value']:.4g}{rivals}" if found["baseline"] else ""
-    verdicts = {True: "yes", False: "**no**", None: "nothing claimed yet"}[found["holds"]]
+    verdicts = {True: "yes", False: "**no**", None: "nothing claimed yet"}
     sign = "at most" if found["better"] == "lower" else "at least"
     seconds = [run["train_seconds"] for run in found["per_seed"]]
     sheet = f"![{found['recipe']}](../src/zeuxis/results/{found['sample_sheet']})" if found["sample_sheet"] else ""
