@@ -89,6 +89,12 @@ def test_a_model_that_a_recipe_builds_upon_is_looked_up_by_name(
     assert found["state"] == "failed" and "paths are not taken" in found["error"]
 
 
+def test_a_training_may_be_of_a_part_of_the_pictures(served: Served) -> None:
+    names = [key["name"] for key in served.client.get("/api/recipes/gan-ring/keys").json()]
+    assert {"fit", "subset"} <= set(names) and "augment" not in names, "lists are for the command line"
+    assert served.submit(**TINY, set={"subset": 40})["state"] == "queued"
+
+
 def test_a_drawing_does_not_wait_for_a_training(served: Served) -> None:
     training = served.submit(**TINY)
     drawing = served.submit(kind="sample", model="perlin")
@@ -126,6 +132,7 @@ def test_what_cannot_be_trained_is_refused_with_words_before_it_waits(
         ({"set": {"train.start": "x"}}, "give it as start"),
         ({"set": {"train.iterations": 5}}, "give it as iterations"),
         ({"set": {"data": "/etc"}}, "what can be replaced"),
+        ({"set": {"subset": 0}}, "give 1 or more"),
         ({"set": {"model.latent": "/etc/passwd"}}, "a name of letters"),
         ({"set": {"model.latent": ".."}}, "a name of letters"),
         ({"set": {"model.latnet": 3}}, "unknown key of [model]"),

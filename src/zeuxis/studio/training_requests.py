@@ -23,6 +23,7 @@ from zeuxis.studio.requests import DiagnoseJob, EvaluateJob, TrainJob
 from zeuxis.studio.run_files import run_called
 
 MOST_JOBS = 100_000  # that names of runs are looked for in
+PLAIN_KEYS = ("fit", "subset")  # of a recipe, beside those of its tables
 CHANGED = ("model", "players", "sample", "train")  # tables of a recipe whose values a request may replace
 APART = {  # what is asked for by a name of its own, or not at all
     "train.iterations": "iterations",
@@ -92,14 +93,14 @@ def check_changes(changes: Mapping[str, Any]) -> None:
             raise UsageError(f"set {key}: give it as {APART[key]}")
         if not is_changeable(key):
             tables = ", ".join(f"{table}.KEY" for table in CHANGED)
-            raise UsageError(f"set {key}: what can be replaced is fit, {tables}")
+            raise UsageError(f"set {key}: what can be replaced is {', '.join(PLAIN_KEYS)}, {tables}")
         if isinstance(value, str) and (PLAIN.fullmatch(value) is None or why_no_name(value) is not None):
             raise UsageError(f"set {key}: give a number, true, false, or a name of letters, digits, '.', '_', '+', '-'")
 
 
 def is_changeable(key: str) -> bool:
     """Whether ``set`` may replace a value of a recipe, by its dotted name."""
-    return key == "fit" or (key.partition(".")[0] in CHANGED and key not in APART)
+    return key in PLAIN_KEYS or (key.partition(".")[0] in CHANGED and key not in APART)
 
 
 def _check_values(recipe: Recipe, asked: TrainJob) -> None:
