@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
-from zeuxis.api.features import Features, Judges
+from zeuxis.api.features import Features, Judges, times_larger
 from zeuxis.api.measurable import border_of
 from zeuxis.api.model import Model
 from zeuxis.api.reference import Reference
@@ -248,7 +249,7 @@ class Predictions:
         self.target: list[Tensor] = []
 
     def add(self, chunk: Chunk) -> None:
-        logits = self.judge.system.classify(chunk.pictures)  # per factor (B, K_f)
+        logits = self.judge.system.classify(_seen(self.judge, chunk.pictures))  # per factor (B, K_f)
         self.logits.append(logits[0].cpu())
         self.prediction.append(torch.stack([head.argmax(1) for head in logits], 1).cpu())  # (B, F)
         factors, label = chunk.real.condition.factors, chunk.real.condition.label
@@ -332,7 +333,7 @@ class Recognitions:
         self.inside: list[Tensor] = []
 
     def add(self, chunk: Chunk) -> None:
-        found = torch.stack([judge.system.in_distribution(chunk.pictures) for judge in self.judges])
+        found = torch.stack([judge.system.in_distribution(_seen(judge, chunk.pictures)) for judge in self.judges])
         self.inside.append(found.all(0).cpu())
 
     def evidence(self) -> dict[str, Any]:
@@ -405,12 +406,19 @@ def _judge(model: Model, draws: bool, data: str, verb: str, shipped: Judges) -> 
     judge = shipped.of(data, verb, tuple(model.system.shape))
     if judge is None:
         raise Unsupported(f"no shipped model judges '{data}' ({verb}), and this figure needs one: measure another")
-    if tuple(judge.system.shape) != tuple(model.system.shape):
+    if times_larger(model.system.shape, judge.system.shape, verb) is None:
+        also = " or a whole multiple as large" if verb == "classify" else ""
         raise Unsupported(
             f"'{judge.name}' judges pictures of {tuple(judge.system.shape)}, '{model.name}' makes "
-            f"{tuple(model.system.shape)}: this figure needs both to be equal"
+            f"{tuple(model.system.shape)}: this figure needs both to be equal{also}"
         )
     return judge
+
+
+def _seen(judge: Model, image: Tensor) -> Tensor:
+    """``image`` (B, C, H, W) at the size that the judge knows: means of squares of larger ones."""
+    times = image.shape[2] // judge.system.shape.height
+    return avg_pool2d(image, times) if times > 1 else image
 
 
 def reconstruct(model: Model, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,7 @@ from zeuxis.api.collectors import (
     Views,
     judging,
 )
-from zeuxis.api.features import GRAIN, IMAGENET, UNTRAINED, Features, Judges, features_of, judge_named
+from zeuxis.api.features import GRAIN, IMAGENET, UNTRAINED, Features, Judges, features_of, judge_named, times_larger
 from zeuxis.api.measurable import check, check_space, enough, restores, too_few
 from zeuxis.api.model import Model
 from zeuxis.api.path_lengths import PathLengths
@@ -194,10 +194,10 @@ def default_metrics(model: Model) -> tuple[str, ...]:
 
 
 def _is_judged(model: Model) -> bool:
-    """Whether a shipped model reads pictures of its data, at its size."""
+    """Whether a shipped model reads pictures of its data, at its size or a fraction of it."""
     shape = tuple(model.system.shape)
     judge = judge_named(str(model.card.get("data") or ""), "classify", shape)
-    return judge is not None and judge[1] == shape
+    return judge is not None and times_larger(shape, judge[1], "classify") is not None
 
 
 def _draws_anew(model: Model) -> bool:

@@ -9,7 +9,7 @@ and ``untrained``, the control. ``efficientnet-lite0`` knows photographs, where 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,6 +90,17 @@ def judge_named(
             able[name] = tuple(upgraded_card(card)["spec"]["shape"])
     fitting = [name for name, size in able.items() if size == shape]
     return next(((name, able[name]) for name in [*fitting, *able]), None)
+
+
+def times_larger(shape: Sequence[int], judge: Sequence[int], verb: str) -> int | None:
+    """How many times as large as a judge's pictures those of ``shape`` (C, H, W) are; None where it cannot judge them.
+
+    Means of squares of those that are a whole multiple as large are classified; what is found pixel by pixel, or of
+    pairs, is of the judge's own size.
+    """
+    times = shape[1] // judge[1]
+    fits = times >= 1 and list(shape) == [judge[0], times * judge[1], times * judge[2]]
+    return times if fits and (times == 1 or verb == "classify") else None
 
 
 def judge_of(

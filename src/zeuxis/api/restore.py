@@ -70,7 +70,7 @@ def restore(
             trained for.
         knobs: what is turned of a run's model, as ``name=value``.
         fidelity: from 0, as the model makes it, to 1, where what the damage left (the small picture, the luminance,
-            what is coarse) is that of the given picture; None is 0, or as a model of the package has it.
+            what is coarse) is that of the given picture; None is 0.
         seed: where the draws begin of a model that draws (``palette``, ``sr3``); None is 0.
         out: the file (of one picture) or the folder of the results; by default ``NAME-restored`` beside each.
         overwrite: whether a file that is there and is not the result may be replaced, be it the original.

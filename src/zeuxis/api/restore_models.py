@@ -82,9 +82,8 @@ def restorer_for(
     """The restorer called ``model`` for ``task``; without one of them it is decided by the other.
 
     ``knobs`` are those that are turned, as ``name=value``, of models that were trained here. With ``fidelity``, from 0
-    to 1, what is made is held to what it is given, more or less; see :mod:`zeuxis.nn.fidelity`; None is as the models
-    of the package have it, and 0 elsewhere. ``seed`` is where the
-    draws begin of a model that draws; None is 0.
+    to 1, what is made is held to what it is given, more or less; see :mod:`zeuxis.nn.fidelity`; None is 0. ``seed`` is
+    where the draws begin of a model that draws; None is 0.
 
     One that enlarges by more than is asked for is used, and what it makes is reduced.
 
@@ -99,8 +98,6 @@ def restorer_for(
         if found.network.drawn_at is None:
             raise UsageError(f"--seed {seed}: '{found.name}' draws nothing, and makes the same always: leave it out")
         found = replace(found, network=found.network.seeded(seed), seed=seed)
-    if fidelity is None and found.name in SHIPPED:
-        fidelity = SHIPPED[found.name].fidelity
     if fidelity is None:
         return found
     if not 0 <= fidelity <= 1:

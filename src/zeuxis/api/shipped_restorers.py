@@ -9,17 +9,15 @@ LICENCE = "Apache-2.0; trained on photographs under CC0, CC BY and CC BY-SA (doc
 
 @dataclass(frozen=True)
 class ShippedRestorer:
-    """What the model of that name does, for what kind of pictures, and how near it is held to what it is given."""
+    """What the model of that name does, and for what kind of pictures."""
 
     task: str
     about: str
-    fidelity: float | None = None
 
 
 SHIPPED = {
     "denoise": ShippedRestorer("denoise", "photographs, noise of any strength"),
-    # The photographs that it learnt from have few strong colours, which it fades; what is coarse of JPEG is right.
-    "jpeg": ShippedRestorer("jpeg", "photographs, JPEG of any quality", fidelity=0.5),
+    "jpeg": ShippedRestorer("jpeg", "photographs, JPEG of any quality"),
     "enlarge-2": ShippedRestorer("enlarge:2", "photographs, true to the pixel"),
     "enlarge-4": ShippedRestorer("enlarge:4", "photographs, true to the pixel"),
 }

@@ -52,7 +52,7 @@ def restore(
             min=0.0,
             max=1.0,
             help="0 is bold; at 1 what the damage left (the small picture, the luminance, what is coarse) is kept.",
-            show_default="0, or as a model of the package has it",
+            show_default="0",
         ),
     ] = None,
     seed: Annotated[
