@@ -30,6 +30,7 @@ IDLE_BEFORE: dict[str, object] = {  # knobs and keywords that methods were given
     "model.tolerance": 1e-4,  # of flow-matching
     "model.uncertainty": False,
     "subset": None,
+    "model.tokeniser.added": [],
     "augment": [],
 }
 IDLE: Mapping[str, object] = {
