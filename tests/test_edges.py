@@ -12,8 +12,8 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
-from zeuxis.api import collectors
 from zeuxis.api.evaluate import default_metrics, evaluate
+from zeuxis.api.features import Judges
 from zeuxis.api.model import Model, load
 from zeuxis.catalog.build import build
 from zeuxis.cli import main
@@ -205,11 +205,11 @@ def test_a_detector_reads_what_another_model_draws(monkeypatch: pytest.MonkeyPat
     reader = build("edge-detector", spec, {"widths": [4, 4], "depths": [1, 1]}, 0).eval()
     asked = []
 
-    def judge_of(data: str, verb: str, shape: tuple[int, ...], device: str) -> Model | None:
+    def of(judges: Judges, data: str, verb: str, shape: tuple[int, ...]) -> Model | None:
         asked.append((data, verb, shape))
         return Model("reader", reader, {})
 
-    monkeypatch.setattr(collectors, "judge_of", judge_of)
+    monkeypatch.setattr(Judges, "of", of)
     found = evaluate(load("last-frame"), data="scenes | edges", metrics=["edge-f"], samples=2)
     assert asked == [("scenes | edges", "detect_edges", (3, 32, 32))]
     assert found[0].name == "edge-f" and found[0].samples == 2 and 0 <= found[0].value <= 1

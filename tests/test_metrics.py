@@ -414,6 +414,7 @@ def test_every_metric_can_be_asked_for_by_name() -> None:
         scores={name: metric.score(noisy, clean) for name, metric in METRICS.items() if metric.score is not None}
         | {"consistency": torch.tensor([30.0, 32.0]), "perceptual": torch.tensor([0.25, 0.5])},
         maps="maps-0",
+        path_lengths=torch.tensor([3.0, 5.0], dtype=torch.float64),
         reconstructed=b,
         code_usage=usage,
         log_prob=torch.tensor([-10.0, -30.0]),
