@@ -150,3 +150,4 @@ def test_a_training_of_a_subset_meets_its_pictures_alone(tmp_path: Path) -> None
     run = train(plan, data=data_of("digits"), out=tmp_path / "run")
     assert "100 of 1,439 pictures are trained on" in run.notes
     assert json.loads((run.folder / "run.json").read_text())["recipe"]["subset"] == 100
+    assert run.model.card["subset"] == 100 and "augment" not in run.model.card

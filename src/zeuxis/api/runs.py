@@ -170,6 +170,8 @@ def train(
         "size": recipe.size,
         "fit": recipe.fit,
         "reference": source.fingerprint(),
+        **({} if recipe.subset is None else {"subset": recipe.subset}),
+        **({"augment": list(recipe.augment)} if recipe.augment else {}),
         "started_from": None if started is None else started.sha256,
         "commit": loaded_commit(),
         "built_upon": {key: {"model": name, "sha256": weights_of(name)} for key, name in given_models(recipe).items()},
