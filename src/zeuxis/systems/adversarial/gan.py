@@ -60,6 +60,7 @@ class GAN(System):
         knobs=("temperature",),
         departures=(
             "Latents are normal; the authors' program draws them uniformly.",
+            "Pixels are in [-1, 1], where the authors' are in [0, 1]: a rate of 0.1 is too high for them.",
             "Momentum is constant, where theirs rises from 0.5 to 0.7; the output's biases start at 0, not at the"
             " pixels' means.",
         ),
