@@ -10,7 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
+from zeuxis.api import compare, functions
 from zeuxis.api.runs import train
+from zeuxis.cli.options import recipe_of
 from zeuxis.data.augmented import ORDERS, augmented
 from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.library import data_of, open_source
@@ -22,6 +24,10 @@ from zeuxis.errors import UsageError
 from zeuxis.recipe import load_recipe
 
 N = 500
+SMALL = {
+    **{"model.nz": 8, "model.width": 8, "model.channel_base": 64, "model.channel_max": 8},
+    **{"train.iterations": 1, "train.batch": 4},
+}
 INDEX = torch.arange(N)
 
 
@@ -151,3 +157,16 @@ def test_a_training_of_a_subset_meets_its_pictures_alone(tmp_path: Path) -> None
     assert "100 of 1,439 pictures are trained on" in run.notes
     assert json.loads((run.folder / "run.json").read_text())["recipe"]["subset"] == 100
     assert run.model.card["subset"] == 100 and "augment" not in run.model.card
+
+
+def test_a_subset_is_of_the_recipes_own_pictures_and_not_of_others(tmp_path: Path) -> None:
+    """A recipe of 1,000 pictures trains on all of a user's, be they fewer, unless so many are asked for."""
+    assert load_recipe("stylegan2-ada").subset == 1000
+    assert recipe_of("stylegan2-ada").subset == 1000
+    assert recipe_of("stylegan2-ada", data="scenes").subset is None
+    assert recipe_of("stylegan2-ada", data="scenes", subset=50).subset == 50
+    assert recipe_of("stylegan2-ada", data="fashion-mnist | noise:0.1").subset == 1000
+    run = functions.train("stylegan2-ada", "digits", size=8, settings=SMALL, out=tmp_path / "run", quiet=True)
+    assert run.recipe.subset is None
+    plan = compare._plan("stylegan2", "fashion-mnist", load_recipe("stylegan2-ada"), 1, None)
+    assert plan.subset == 1000, "all that are compared learn from the same pictures"

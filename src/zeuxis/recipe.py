@@ -246,6 +246,12 @@ def replaced(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     return parse_recipe(table, recipe.name)
 
 
+def of_other_pictures(recipe: Recipe, begun: Recipe) -> Recipe:
+    """``recipe``, which was ``begun``, without a subset where its data are others: it was meant of those."""
+    same = recipe.data.partition("|")[0].strip() == begun.data.partition("|")[0].strip()
+    return recipe if same else recipe.model_copy(update={"subset": None})
+
+
 def with_budget(
     recipe: Recipe, *, iterations: int | None, minutes: float | None, kept: Container[str] = frozenset()
 ) -> Recipe:

@@ -416,7 +416,7 @@ def _judge(model: Model, draws: bool, data: str, verb: str, shipped: Judges) -> 
 
 
 def _seen(judge: Model, image: Tensor) -> Tensor:
-    """``image`` (B, C, H, W) at the size that the judge knows: means of squares of larger ones."""
+    """``image`` (B, C, H, W) at the size that the judge knows: larger ones averaged over boxes of pixels."""
     times = image.shape[2] // judge.system.shape.height
     return avg_pool2d(image, times) if times > 1 else image
 

@@ -34,7 +34,7 @@ from zeuxis.metrics.record import Figure
 from zeuxis.metrics.table import METRICS
 from zeuxis.metrics.verdict import verdicts
 from zeuxis.provenance.record import write_png, write_whole
-from zeuxis.recipe import Recipe, load_recipe, with_budget
+from zeuxis.recipe import Recipe, load_recipe, of_other_pictures, with_budget
 from zeuxis.training.threads import held as same_threads
 
 # Of generated pictures; the first one decides.
@@ -78,9 +78,10 @@ def compare(
     if minutes is None and iterations is None:
         minutes = MINUTES
     budget = {"minutes": minutes, "iterations": iterations}
-    first = load_recipe(recipes[0])
-    held = data_of(data or first.data)
+    begun = load_recipe(recipes[0])
+    held = data_of(data or begun.data)
     name = held.name
+    first = of_other_pictures(begun.model_copy(update={"data": name}), begun)
     plans = [_plan(r, name, first, iterations, minutes) for r in recipes]
     for plan in plans:
         _check(plan, held)
@@ -150,7 +151,7 @@ def _plan(recipe: str, data: str, first: Recipe, iterations: int | None, minutes
         raise Unsupported(
             f"'{recipe}' neither draws nor rebuilds pictures, so it cannot be compared by them: leave it out"
         )
-    alike = plan.model_copy(update={"data": data, "size": first.size, "fit": first.fit})
+    alike = plan.model_copy(update={"data": data, "size": first.size, "fit": first.fit, "subset": first.subset})
     return with_budget(alike, iterations=iterations, minutes=minutes)
 
 

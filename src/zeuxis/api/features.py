@@ -95,8 +95,8 @@ def judge_named(
 def times_larger(shape: Sequence[int], judge: Sequence[int], verb: str) -> int | None:
     """How many times as large as a judge's pictures those of ``shape`` (C, H, W) are; None where it cannot judge them.
 
-    Means of squares of those that are a whole multiple as large are classified; what is found pixel by pixel, or of
-    pairs, is of the judge's own size.
+    Those that are a whole multiple as large are classified, averaged over boxes of pixels; what is found pixel by
+    pixel, or of pairs, is of the judge's own size.
     """
     times = shape[1] // judge[1]
     fits = times >= 1 and list(shape) == [judge[0], times * judge[1], times * judge[2]]

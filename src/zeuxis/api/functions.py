@@ -33,7 +33,7 @@ from zeuxis.escaping import printable
 from zeuxis.files import at_home
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.record import Figure
-from zeuxis.recipe import Recipe, load_recipe, parse_recipe, recipe_paths, replaced, with_budget
+from zeuxis.recipe import Recipe, load_recipe, of_other_pictures, parse_recipe, recipe_paths, replaced, with_budget
 from zeuxis.spec import Size
 
 AnyData = str | Path | Data | Own
@@ -284,7 +284,8 @@ def _recipe(recipe: str | Path | Recipe, data: Data | None, changes: dict[str, A
         base = load_recipe(recipe)
     if data is not None:
         changes = {"data": data.name, **changes}
-    return replaced(base, changes)
+    made = replaced(base, changes)
+    return made if "subset" in changes else of_other_pictures(made, base)
 
 
 __all__ = ["Figures", "Pictures", "StopTraining", "compare", "evaluate", "load", "resume", "sample", "train"]

@@ -18,7 +18,7 @@ from zeuxis.rng import ImageRng, Stream, derive_seed
 
 
 class PathLengths:
-    """A way for each held-out example: between two latents that are drawn under its condition, on no picture of it."""
+    """A step on the way between two latents, which are drawn under the condition of a held-out example, for each."""
 
     def __init__(self, model: Model, space: Features, seed: int, how: Sampling) -> None:
         self.model, self.space, self.seed, self.how = model, space, seed, how

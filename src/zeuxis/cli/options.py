@@ -291,7 +291,7 @@ def recipe_of(
 ) -> Recipe:
     """The recipe ``name``, or of a run, with what the command line changes in it; a budget replaces its own."""
     from zeuxis.api.suited import damaged_as, shown_for
-    from zeuxis.recipe import Recipe, load_recipe, with_budget, with_overrides
+    from zeuxis.recipe import Recipe, load_recipe, of_other_pictures, with_budget, with_overrides
 
     begun = name if isinstance(name, Recipe) else load_recipe(name)
     set_too = keys_set(changes)
@@ -327,6 +327,8 @@ def recipe_of(
     overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value is not None]
     overrides = [*(changes or ()), *overrides]
     recipe = with_overrides(name, overrides) if isinstance(name, Recipe) else load_recipe(name, tuple(overrides))
+    if subset is None and "subset" not in set_too:
+        recipe = of_other_pictures(recipe, begun)
     if pair is not None:
         recipe = recipe.model_copy(update={"data": paired(recipe.data, pair)})
     if budget is None:
