@@ -17,7 +17,7 @@ from torch import Tensor
 
 from zeuxis.api import breed as breeding
 from zeuxis.api.arithmetic import arithmetic, parse
-from zeuxis.api.directions import Directions, find, moved
+from zeuxis.api.directions import Directions, find, found_on, moved
 from zeuxis.api.latent_steps import Crossed, Drawn, Moved, lineage
 from zeuxis.api.latents import Latents, made_again, read_steps
 from zeuxis.api.mix import mix
@@ -292,6 +292,20 @@ def test_a_direction_belongs_to_its_generator(styles: Model, plain: Model, tmp_p
     save_file(torn, tmp_path / "bare.safetensors")
     with pytest.raises(UsageError, match="neither directions nor latents"):
         Directions.read(tmp_path / "bare.safetensors", plain)
+
+
+def test_a_latent_belongs_to_its_generator(styles: Model, plain: Model, tmp_path: Path) -> None:
+    kept = torch.zeros(1, *Latents(plain).space.shape)
+    for by, mend in (("projection", "zeuxis project .* PICTURE"), ("sum", "zeuxis directions .* --sum TERMS")):
+        path = found_on(plain, kept, ("mine",), {"by": by}, kind="latents").save(tmp_path / f"{by}.safetensors")
+        with pytest.raises(WeightsError, match=f"a latent means nothing on another generator.*{mend}"):
+            walk(styles, seeds=[1], latents=path)
+
+
+def test_advice_on_directions_that_are_no_latents_can_be_pasted(plain: Model, tmp_path: Path) -> None:
+    path = find(plain, "pca", 1, samples=40).save(tmp_path / "my own.safetensors")
+    with pytest.raises(UsageError, match=re.escape(f"--direction '{path}*2'")):
+        walk(plain, seeds=[1], latents=path)
 
 
 def test_a_latent_of_another_width_is_refused(plain: Model) -> None:

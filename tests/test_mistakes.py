@@ -43,6 +43,11 @@ MISTAKES = [
     ("sample g --cfg 3", 2, "--cfg", "--guidance"),
     ("evaluate g --spacing trailing", 2, "--spacing", "--knob spacing=VALUE"),
     ("sample g --prompt cat", 2, "--prompt", "--caption"),
+    ("sample g --seeds 1,4", 2, "--seeds", "--seed N, with -n COUNT"),
+    ("sample g --trunc 0.7", 2, "--trunc", "--knob truncation=0.7"),
+    ("train tiny.toml --kimg 3", 2, "--kimg", "--iterations"),
+    ("train tiny.toml --mirror", 2, "--mirror", "--augment flips here"),
+    ("train tiny.toml --batch_size 3", 2, "--batch_size", "--batch here"),
     ("list --jsn", 2, "--jsn", "--json"),
     ("list nothing", 2, "nothing", "list --help"),
     ("sample g --threads abc", 2, "--threads abc", "write --threads 2"),
@@ -153,8 +158,16 @@ MISTAKES = [
     ("train dcgan --data nowhere/photos", 2, "there is no folder nowhere/photos", "check the path"),
     ("train dcgan --data dgits", 2, "dgits", "digits"),
     ("train dcgan --data photo.png", 2, "'photo.png' is a file", "a folder of pictures"),
+    ("train dcgan --data photos.zip", 2, "'photos.zip' is an archive", "python -m zipfile -e photos.zip photos"),
     ("train dcgan --data empty", 1, "no pictures in", ".png"),
     ("train dcgan --data photos --size 33", 2, "33 x 33", "set size to one"),
+    ("train stylegan2 --data photos --size 24x16", 2, "24 x 16", "set size to one"),
+    ("train biggan --data photos --size 64", 2, "4 multiples are for squares of 32 pixels", "give 5 multiples"),
+    ("train r3gan --data photos --size 48x32", 2, "images of 48 x 32", "squares alone are taken"),
+    ("train stylegan2 --data photos --size 8 --set model.gamma=-1", 2, "gamma is -1", "give 0 or more"),
+    ("train stylegan2 --data photos --size 8 --set model.mixing=2", 2, "mixing is 2", "a number from 0 to 1"),
+    ("train stylegan2-ada --data photos --size 8 --set model.target=2", 2, "target is 2", "a number from -1 to 1"),
+    ("train wgan-gp --data photos --size 8 --set model.critic_steps=0", 2, "critic_steps is 0", "give 1 or more"),
     ("train dcgan --data photos --size abc", 2, "--size abc", "32x24"),
     ("train dcgan --data photos --size 100000", 2, "--size 100000", "from 4 to 4096"),
     ("train dcgan --data photos --size 32 --fit circle", 2, "unknown fit 'circle'", "square"),
@@ -290,6 +303,7 @@ def place(tmp_path_factory):
         Path("bare.toml").write_text(TINY.replace('system = "dcgan"', ""))
         Path("afile").write_text("not a folder")
         Path("empty").mkdir()
+        Path("photos.zip").write_bytes(b"PK")
         Path("photos").mkdir()
         draw = np.random.default_rng(0)
         for k in range(31):

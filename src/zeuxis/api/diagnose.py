@@ -14,8 +14,10 @@ from pathlib import Path
 
 from zeuxis.api.going_on import recorded
 from zeuxis.api.model import Model, load
+from zeuxis.api.naming import counted
 from zeuxis.api.reporting import Report
-from zeuxis.api.symptoms import Finding, Symptoms
+from zeuxis.api.suited import too_short
+from zeuxis.api.symptoms import FEW, Finding, Symptoms
 from zeuxis.api.symptoms_learnt import average_never_used, not_converging, too_high_a_rate, vanishing_gradients
 from zeuxis.api.symptoms_made import memorising, mode_collapse, wrong_value_range
 from zeuxis.data.fit import SQUARE
@@ -82,13 +84,19 @@ def diagnose(
     if known.model is not None and "sample" in known.model.verbs and unseen is not None:
         report(f"drawing {samples} pictures", None)
         assert known.drawn is not None
-        looked.append(f"{len(known.drawn[0])} pictures beside held-out ones of {unseen.name}")
+        made, real = map(len, known.drawn)
+        few = ", too few to tell a mode collapse by" if real < FEW and known.modes is None else ""
+        looked.append(f"{counted(made, 'picture')} beside {real:,} held-out of {unseen.name}{few}")
     findings = []
     for k, check in enumerate(CHECKS):
         report(check.__name__.replace("_", " "), k / len(CHECKS))
         found = check(known)
         if found is not None:
             findings.append(found)
+    short = None if findings or recipe is None else too_short(recipe, known.rounds)
+    if short is not None:
+        none_yet = f"none of the usual failures is seen yet; {short}"
+        findings.append(Finding("too short to tell", none_yet, "train on, with zeuxis resume, and look again"))
     return RunDiagnosis(str(name), tuple(findings), tuple(looked), known.figures)
 
 

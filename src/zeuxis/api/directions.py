@@ -79,15 +79,27 @@ class Directions:
         write_whole(path, save_tensors({self.kind: kept}, {KEY: json_text(card, sort_keys=True)}))
         return path
 
+    def alone(self) -> tuple[str, str]:
+        """What of another generator it cannot mean, and the command that finds the like on ``{model}``."""
+        if self.kind == "directions":
+            return "a direction means", "zeuxis directions {model}"
+        found = (
+            "zeuxis project {model} PICTURE"
+            if self.found.get("by") == "projection"
+            else ("zeuxis directions {model} --sum TERMS")
+        )
+        return "a latent means", found
+
     @classmethod
     def read(cls, path: Path, model: Model) -> Directions:
         """What :meth:`save` wrote, for ``model``; WeightsError where it was found on another generator."""
         found = cls.open(path)
         if found.weights_sha256 != model.weights_sha256:
+            means, mend = found.alone()
             raise WeightsError(
                 f"{path} was found on the weights {found.weights_sha256[:16]} of '{found.model}', and '{model.name}' "
-                f"has {model.weights_sha256[:16]}: a direction means nothing on another generator; find it on this one "
-                f"(zeuxis directions {word(model.name)}), or give that one"
+                f"has {model.weights_sha256[:16]}: {means} nothing on another generator; find it on this one "
+                f"({mend.format(model=word(model.name))}), or give that one"
             )
         return found
 
@@ -116,7 +128,7 @@ class Directions:
         if held.kind != "latents":
             raise UsageError(
                 f"{path} holds directions, which are no latents by themselves: move pictures along them with zeuxis "
-                f"sample {known.model.name} --direction {path}*2"
+                f"sample {word(known.model.name)} --direction {word(f'{path}*2')}"
             )
         return [
             known.hold(row, {"file": path.name, "latent": name}, f"{path}, {name},")

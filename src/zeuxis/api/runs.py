@@ -23,7 +23,7 @@ from zeuxis.api.going_on import recorded as recorded
 from zeuxis.api.model import Model, load
 from zeuxis.api.page import held_out_curves, loss_curves, shown_html
 from zeuxis.api.pictures import panes, sheet, spread, to_pil
-from zeuxis.api.suited import sized_by_start, suited, too_short
+from zeuxis.api.suited import few_pictures, sized_by_start, suited, too_short
 from zeuxis.batch import Batch
 from zeuxis.catalog.assemble import build_for
 from zeuxis.catalog.build import given_models
@@ -158,6 +158,7 @@ def train(
     recipe, line = sized_by_start(recipe)
     says(line)
     system = build_for(recipe, source)
+    says(few_pictures(recipe, source) if system.players() else None)
     started = None if recipe.train.start is None else start_from(system, recipe.train.start)
     says(None if started is None else started.line)
     for line in unreadable() if out is None else ():

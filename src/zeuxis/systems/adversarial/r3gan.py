@@ -16,7 +16,7 @@ from torch import Tensor
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.errors import lookup
+from zeuxis.errors import lookup, must_be_within
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import Relativistic
@@ -75,6 +75,7 @@ class R3GAN(System):
         betas: tuple[float, float] = (0.0, 0.9),
     ) -> None:
         super().__init__()
+        must_be_within(0, gamma=gamma, gamma_end=gamma if gamma_end is None else gamma_end)
         self.shape = Shape(*shape)
         labelled = lookup("condition", condition, {"none": False, "label": True})
         self.vector = ClassVector(classes) if labelled else None
