@@ -42,7 +42,7 @@ from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import read_record
 from zeuxis.rng import Stream
 from zeuxis.spec import DataSpec
-from zeuxis.systems.adversarial.r3gan import R3GAN
+from zeuxis.systems.adversarial.cgan import CGAN
 from zeuxis.training.checkpoint import write_model
 
 TINY = {"nz": 8, "width": 8, "mapping": 2, "channel_base": 64, "channel_max": 8}
@@ -92,6 +92,8 @@ def drawn(n: int, width: int, seed: int = 0) -> Tensor:
 ADVERSARIES: dict[str, tuple[int, dict[str, object]]] = {  # classes, settings
     "sagan": (3, {"nz": 8, "width": 2, "multiples": (2, 2, 1), "attention": (), "condition": "label"}),
     "biggan": (3, {"nz": 9, "shared": 4, "width": 2, "multiples": (2, 2, 1), "attention": ()}),
+    "cgan": (3, {"network": "lucic", "nz": 8, "width": 2}),
+    "r3gan": (3, {"nz": 8, "widths": (8, 8, 8), "blocks": 1, "group": 4, "condition": "label"}),
     "progan": (0, {"nz": 8, "channel_base": 64, "channel_max": 8, "grow": 0.0}),
     "stylegan": (0, {**TINY, "start": 16}),
     "stylegan2": (0, dict(TINY)),
@@ -111,7 +113,12 @@ def test_every_adversary_draws_latents_that_are_walked_and_have_directions(tmp_p
     latents = model.draw_latents(model.condition(2, **told), [4, 5], how)
     drawn_whole = model.sample(2, 4, knobs=how, **told).tensor
     assert torch.allclose(model.decode_images(latents), drawn_whole, atol=1e-5)
-    if system in ("sagan", "biggan"):  # what it was told comes last, and is held when normal numbers are moved
+    if system in (
+        "sagan",
+        "biggan",
+        "cgan",
+        "r3gan",
+    ):  # what it was told comes last, and is held when normal numbers are moved
         assert 0 < model.system.told_in_latent < latents.shape[1]
     walked = walk(model, seeds=[4, 5], steps=2, how=how, **told).pictures.tensor
     assert len(walked) == 3 and torch.allclose(walked[::2], drawn_whole, atol=1e-3)
@@ -508,11 +515,11 @@ def test_there_are_no_more_directions_than_a_picture_has_numbers() -> None:
     assert (cosine > 0.95).all()
 
 
-def test_a_game_that_is_told_a_class_says_why_it_has_no_walks() -> None:
-    sizes = {"nz": 8, "widths": (8, 8), "blocks": 1, "group": 4}
-    must_be_continuous("free", R3GAN(Shape(1, 8, 8), **sizes))
-    with pytest.raises(Unsupported, match="'told' was trained to be told a label, without which its latents are no"):
-        must_be_continuous("told", R3GAN(Shape(1, 8, 8), classes=3, condition="label", **sizes))
+def test_a_game_that_is_told_a_picture_says_why_it_has_no_walks() -> None:
+    sizes = {"network": "lucic", "nz": 8, "width": 2}
+    must_be_continuous("free", CGAN(Shape(1, 8, 8), classes=3, **sizes))
+    with pytest.raises(Unsupported, match="'told' was trained to be told a source, without which its latents are no"):
+        must_be_continuous("told", CGAN(Shape(1, 8, 8), condition="source", source_shape=Shape(1, 8, 8), **sizes))
 
 
 @pytest.mark.parametrize("samples", [0, 1])

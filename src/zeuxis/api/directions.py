@@ -277,18 +277,23 @@ def moved(
     how: Sampling = Sampling(),
     *,
     pictures: Sequence[str | Path] = (),
+    latents: Sequence[Path] = (),
     **asked: Any,
 ) -> Pictures:
-    """``n`` pictures as ``Model.sample`` would draw them, or one's own ``pictures`` in their place, their latents moved
-    ``along`` directions, each ``FILE[:NAME]*STRENGTH`` in standard deviations.
+    """``n`` pictures as ``Model.sample`` would draw them, or in their place one's own ``pictures`` and those of files of
+    ``latents``, their latents moved ``along`` directions, each ``FILE[:NAME]*STRENGTH`` in standard deviations.
 
     Raises UsageError for knobs or conditions beside pictures of one's own, which are drawn by nobody.
     """
-    if pictures and (how or any(value is not None for value in asked.values())):
+    own = bool(pictures or latents)
+    if own and (how or any(value is not None for value in asked.values())):
         raise UsageError("knobs and conditions are for pictures that are drawn: leave them out, or the pictures")
     known = Latents(model)
     ways = [_asked(text, known) for text in along]
-    places = known.encode(pictures) if pictures else known.draw(range(seed, seed + n), how, **asked)
+    places = [] if own else known.draw(range(seed, seed + n), how, **asked)
+    places += known.encode(pictures) if pictures else []
+    for file in latents:
+        places += Directions.latents_of(file, known)
     for held, place, strength in ways:
         start, stop = held.layers or (0, 0)
         places = [known.add(Moved(k, place, strength, start, stop)) for k in places]
