@@ -179,8 +179,8 @@ def test_a_training_that_shows_no_failure_yet_is_not_called_healthy(tmp_path: Pa
     folder.mkdir()
     for k in range(20):
         Image.fromarray(draw.integers(0, 255, (8, 8), dtype=np.uint8)).save(folder / f"{k}.png")
-    train("dcgan", str(folder), size=8, iterations=1, out=tmp_path / "run", quiet=True,
-          settings={**QUICK, "model.ngf": 4, "model.ndf": 4})  # fmt: skip
+    train("dcgan", str(folder), size=8, iterations=6, out=tmp_path / "run", quiet=True,
+          settings={**QUICK, "model.ngf": 4, "model.ndf": 4, "train.ema": 0.1})  # fmt: skip
     code, said, _ = command("diagnose", tmp_path / "run", "--samples", 50)
     assert code == 0 and said.startswith("too short to tell: none of the usual failures is seen yet")
     found = api.diagnose(tmp_path / "run", samples=50)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -71,7 +72,7 @@ def test_why_a_model_cannot_be_started_from(tmp_path: Path, theirs: DataSpec, mi
 
 
 def pictures(n: int) -> ArraySource:
-    return ArraySource("own", torch.zeros(n, 1, 8, 8))
+    return ArraySource("own", np.zeros((n, 1, 8, 8), dtype=np.uint8))
 
 
 def test_few_pictures_are_told_of() -> None:

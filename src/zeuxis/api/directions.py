@@ -280,8 +280,8 @@ def moved(
     latents: Sequence[Path] = (),
     **asked: Any,
 ) -> Pictures:
-    """``n`` pictures as ``Model.sample`` would draw them, or in their place one's own ``pictures`` and those of files of
-    ``latents``, their latents moved ``along`` directions, each ``FILE[:NAME]*STRENGTH`` in standard deviations.
+    """``n`` pictures as ``Model.sample`` would draw them, or in their place one's own ``pictures`` and those of the
+    files ``latents``, their latents moved ``along`` directions, each ``FILE[:NAME]*STRENGTH`` in standard deviations.
 
     Raises UsageError for knobs or conditions beside pictures of one's own, which are drawn by nobody.
     """
