@@ -7,7 +7,7 @@ from typing import Any
 
 from zeuxis.api.naming import counted
 from zeuxis.catalog.build import takes
-from zeuxis.catalog.listing import entry, system_class
+from zeuxis.catalog.listing import entries, entry, system_class
 from zeuxis.catalog.schema import knobs_of, model_arguments
 from zeuxis.catalog.weights import locate, public_restorer
 from zeuxis.data.aligned import enlarges_by
@@ -27,7 +27,7 @@ OF_A_CONDITION = ("condition", "text", "guidance")  # keys of [model] that say h
 OPTIONAL = ("label", "caption")  # what a recipe may have and its method can do without
 LOOKED_AT = 32  # pixels a side, where only what a folder holds is asked for
 RESIZING = ("bicubic", "blind", "shrink", "subsample")  # degradations whose first number is the scale
-BY_HEART = 2000  # pictures below which StyleGAN2-ADA's paper (2006.06676, Fig. 1) sees nothing but overfitting
+BY_HEART = 2000  # pictures; the fewer there are, the sooner a GAN's figures turn and grow worse (2006.06676, section 2)
 VARIES = "stylegan2-ada"  # the method that augments as far as overfitting asks for
 PLAINLY = 0.05  # the share of a recipe's budget below which a training is plainly too short
 
@@ -88,9 +88,11 @@ def _sizes_of_start(system: type[System], start: str | Path) -> dict[str, Any]:
     if not system.started_keys:
         return {}
     card = read_card(locate(start))
-    if system_class(card["system"]).started_keys != system.started_keys:
+    kin = entries().get(str(card.get("system")))
+    if kin is None or system_class(kin.card.id).started_keys != system.started_keys:
         return {}
-    return {key: card["config"][key] for key in system.started_keys}
+    config = card.get("config", {})
+    return {key: config[key] for key in system.started_keys if key in config}  # older cards have fewer
 
 
 def chain_of(data: str) -> str:
