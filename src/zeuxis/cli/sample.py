@@ -158,8 +158,9 @@ def sample(
 
         if batch is not None:
             raise UsageError(f"--batch {batch}: pictures moved along a direction are decoded one by one; leave it out")
-        own = {"pictures": picture or (), "latents": latents or ()}
-        made = moved(drawn, n, seed, direction, how, **own, **conditions)
+        made = moved(
+            drawn, n, seed, direction, how, pictures=picture or (), latents=latents or (), **conditions
+        )  # fmt: skip
     else:
         made = drawn.sample(n, seed, knobs=how, batch=batch, **conditions)
     files = made.save(target, add=True)
