@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.errors import UsageError, lookup
+from zeuxis.errors import UsageError, lookup, must_be_within
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import NonSaturating
@@ -90,6 +90,7 @@ class CGAN(System):
         betas: tuple[float, float] = (0.5, 0.999),
     ) -> None:
         super().__init__()
+        must_be_within(1, critic_steps=critic_steps)
         self.shape = Shape(*shape)
         self.nz, self.critic_steps = nz, critic_steps
         self.lr, self.betas = lr, (betas[0], betas[1])
