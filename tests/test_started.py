@@ -77,7 +77,7 @@ def pictures(n: int) -> ArraySource:
 
 def test_few_pictures_are_told_of() -> None:
     line = few_pictures(load_recipe("stylegan2"), pictures(3))
-    assert line is not None and line.startswith("3 pictures are few: each comes several times in every batch of 32")
+    assert line is not None and line.startswith("3 pictures are few: a batch of 32 holds some more than once")
     assert "stylegan2-ada varies what it sees" in line
     assert "by heart" not in (few_pictures(load_recipe("stylegan2-ada"), pictures(3)) or "")
     assert few_pictures(load_recipe("stylegan2-ada"), pictures(40)) is None

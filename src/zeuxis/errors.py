@@ -141,6 +141,10 @@ class DataError(ZeuxisError):
     """Data that cannot be read, or too little of it that can."""
 
 
+class NoneHeldOut(DataError):
+    """Data with too few pictures to set any apart for the split that was asked for."""
+
+
 class WeightsError(ZeuxisError):
     """Weights that do not fit, are damaged, or come in a form that is never opened (a pickle)."""
 

@@ -83,12 +83,11 @@ class Directions:
         """What of another generator it cannot mean, and the command that finds the like on ``{model}``."""
         if self.kind == "directions":
             return "a direction means", "zeuxis directions {model}"
-        found = (
-            "zeuxis project {model} PICTURE"
-            if self.found.get("by") == "projection"
-            else ("zeuxis directions {model} --sum TERMS")
+        projected = self.found.get("by") == "projection"
+        return (
+            "a latent means",
+            f"zeuxis {'project {model} PICTURE' if projected else 'directions {model} --sum TERMS'}",
         )
-        return "a latent means", found
 
     @classmethod
     def read(cls, path: Path, model: Model) -> Directions:

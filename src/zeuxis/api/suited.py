@@ -7,9 +7,9 @@ from typing import Any
 
 from zeuxis.api.naming import counted
 from zeuxis.catalog.build import takes
-from zeuxis.catalog.listing import entries, entry, system_class
+from zeuxis.catalog.listing import entry, system_class
 from zeuxis.catalog.schema import knobs_of, model_arguments
-from zeuxis.catalog.weights import locate, public_restorer
+from zeuxis.catalog.weights import locate, public_restorer, sized_alike
 from zeuxis.data.aligned import enlarges_by
 from zeuxis.data.bit_depth import bits_and_folder
 from zeuxis.data.entries import ENTRIES
@@ -59,7 +59,7 @@ def few_pictures(recipe: Recipe, source: Source) -> str | None:
     n, batch = len(source), recipe.train.batch
     told = []
     if n < batch:
-        told.append(f"each comes several times in every batch of {batch} (--batch {n} or less)")
+        told.append(f"a batch of {batch} holds some more than once (--batch {n} or less)")
     if n < BY_HEART and entry(recipe.system).card.family == "adversarial" and recipe.system != VARIES:
         told.append(
             f"the discriminator of a GAN learns so few by heart ({VARIES} varies what it sees as far as that asks for, "
@@ -88,8 +88,7 @@ def _sizes_of_start(system: type[System], start: str | Path) -> dict[str, Any]:
     if not system.started_keys:
         return {}
     card = read_card(locate(start))
-    kin = entries().get(str(card.get("system")))
-    if kin is None or system_class(kin.card.id).started_keys != system.started_keys:
+    if not sized_alike(system, card):
         return {}
     config = card.get("config", {})
     return {key: config[key] for key in system.started_keys if key in config}  # older cards have fewer

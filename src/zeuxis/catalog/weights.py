@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zeuxis.catalog.build import build
-from zeuxis.catalog.listing import WEIGHTS, entries, entry
+from zeuxis.catalog.listing import WEIGHTS, entries, entry, system_class
 from zeuxis.data.suffixes import PICTURES
 from zeuxis.errors import UnknownName, UsageError, WeightsError, is_out_of_memory
 from zeuxis.escaping import word
@@ -134,10 +134,18 @@ def start_from(system: System, name: str | Path) -> Start:
     return Start(str(card["sha256"]))
 
 
+def sized_alike(system: type[System], card: Mapping[str, Any]) -> bool:
+    """Whether the model of that card has networks that the same keywords size as ``system``'s."""
+    kin = entries().get(str(card.get("system")))
+    return (
+        bool(system.started_keys) and kin is not None and system_class(kin.card.id).started_keys == system.started_keys
+    )
+
+
 def _otherwise(system: System, card: Mapping[str, Any]) -> str | None:
-    """What a model of the same method was built for otherwise than ``system``, with the mend; None where neither the
-    pictures nor what it is told say so."""
-    if card.get("system") != system.card.id:
+    """What a model with networks like ``system``'s was built for otherwise, with the mend; None where it has others, or
+    neither the pictures nor what it is told say so."""
+    if not sized_alike(type(system), card):
         return None
     theirs, mine = Shape(*card["spec"]["shape"]), Shape(*system.shape)
     if theirs[1:] != mine[1:]:
