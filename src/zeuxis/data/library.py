@@ -142,10 +142,10 @@ def _opened(name: str | Path, size: Size | None, split: str, chosen: Fit) -> Sou
         return open_hub(parse_hub_name(text), size, split, chosen)
     if at_home(name).is_file():
         if opener := next((opener for suffix, opener in ARCHIVES.items() if text.lower().endswith(suffix)), None):
-            folder = text[: text.rfind(".")].removesuffix(".tar")
+            into = word(text[: text.rfind(".")].removesuffix(".tar"))
             raise UsageError(
-                f"'{text}' is an archive, and data is a folder: unpack it (python -m {opener} -e {word(text)} "
-                f"{word(folder)}), and give --data {word(folder)}"
+                f"'{text}' is an archive, and data is a folder: unpack it (python -m {opener} -e {word(text)} {into}), and "
+                f"give --data {into}"
             )
         raise UsageError(
             f"'{text}' is a file, and data is a folder of pictures or a dataset's name (zeuxis data lists them)"

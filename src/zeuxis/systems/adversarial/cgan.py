@@ -115,7 +115,7 @@ class CGAN(System):
     @property
     def can(self) -> frozenset[str]:
         """What a source tells is a picture, not a part of a latent."""
-        return self.card.verbs if self.told_in_latent else self.card.verbs - {"decode", "draw_latents"}
+        return frozenset(self.card.verbs - (set() if self.told_in_latent else {"decode", "draw_latents"}))
 
     @property
     def conditions(self) -> frozenset[str]:
