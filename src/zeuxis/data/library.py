@@ -144,8 +144,8 @@ def _opened(name: str | Path, size: Size | None, split: str, chosen: Fit) -> Sou
         if opener := next((opener for suffix, opener in ARCHIVES.items() if text.lower().endswith(suffix)), None):
             into = word(text[: text.rfind(".")].removesuffix(".tar"))
             raise UsageError(
-                f"'{text}' is an archive, and data is a folder: unpack it (python -m {opener} -e {word(text)} {into}), and "
-                f"give --data {into}"
+                f"'{text}' is an archive, and data is a folder: unpack it (python -m {opener} -e {word(text)} {into}), "
+                f"and give --data {into}"
             )
         raise UsageError(
             f"'{text}' is a file, and data is a folder of pictures or a dataset's name (zeuxis data lists them)"
