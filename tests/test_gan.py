@@ -145,11 +145,12 @@ def test_the_first_round_leaves_the_generator_about_the_mean_of_the_data_whateve
     assert torch.equal(system.generator.get_parameter("layers.4.bias"), before)
 
 
-def test_pixels_are_judged_in_zero_to_one() -> None:
-    system, seen = gan(Shape(1, 2, 2), hidden=16, units=8), list[Tensor]()
+@pytest.mark.parametrize(("from_black", "wanted"), [(True, [0.0, 0.5, 0.75, 1.0]), (False, [-1.0, 0.0, 0.5, 1.0])])
+def test_pixels_are_judged_in_zero_to_one(from_black: bool, wanted: list[float]) -> None:
+    system, seen = gan(Shape(1, 2, 2), hidden=16, units=8, from_black=from_black), list[Tensor]()
     system.discriminator.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     system.judge(torch.tensor([[-1.0, 0.0, 0.5, 1.0]]))
-    assert torch.equal(seen[0], torch.tensor([[0.0, 0.5, 0.75, 1.0]]))
+    assert torch.equal(seen[0], torch.tensor([wanted]))
 
 
 def test_the_best_discriminator_is_found() -> None:

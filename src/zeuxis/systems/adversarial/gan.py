@@ -41,6 +41,8 @@ class GAN(System):
         hidden: units of each of the generator's two layers.
         units: maxout units of each of the discriminator's two layers.
         pieces: affine functions whose largest a maxout unit is.
+        from_black: whether the discriminator sees pixels in [0, 1], as the authors' does, so that black ones, and those
+            that dropout takes, move no weight; points are best left in [-1, 1].
         keep_input: how often dropout leaves the discriminator a pixel; 1 is always.
         keep_hidden: how often it leaves it a unit.
         loss: the generator's: "non-saturating" raises log D(G(z)); "saturating" lowers log(1 - D(G(z))), the game as
@@ -74,6 +76,7 @@ class GAN(System):
         hidden: int = 1200,
         units: int = 240,
         pieces: int = 5,
+        from_black: bool = True,
         keep_input: float = 0.8,
         keep_hidden: float = 0.5,
         loss: Literal["non-saturating", "saturating"] = "non-saturating",
@@ -84,6 +87,7 @@ class GAN(System):
         super().__init__()
         self.shape = Shape(*shape)
         self.nz, self.critic_steps, self.lr, self.momentum = nz, critic_steps, lr, momentum
+        self.from_black = from_black
         d = self.shape.channels * self.shape.height * self.shape.width
         self.generator = PerceptronGenerator(nz, hidden, d)
         self.discriminator = MaxoutDiscriminator(
@@ -124,11 +128,8 @@ class GAN(System):
             self.generator.begin(turn.whole("pixels"))
 
     def judge(self, x: Tensor, rng: Rng | None = None) -> Tensor:
-        """The logit ``(B,)`` of pixels ``(B, d)`` in [-1, 1]; the discriminator sees them in [0, 1], as the authors'.
-
-        There dropout blackens a pixel, where in [-1, 1] it would turn it grey.
-        """
-        logit: Tensor = self.discriminator((x + 1) / 2, rng)
+        """The logit ``(B,)`` of pixels ``(B, d)`` in [-1, 1]."""
+        logit: Tensor = self.discriminator((x + 1) / 2 if self.from_black else x, rng)
         return logit
 
     def _latent(self, turn: Turn) -> Tensor:
