@@ -86,6 +86,8 @@ def walk(
     if not seeds and (how or any(value is not None for value in asked.values())):
         raise UsageError("knobs and conditions are for pictures that are drawn, and there are no seeds: give --seeds")
     known = Latents(model)
+    if (least := len(seeds) + len(pictures)) > 1:  # those in files come on top
+        known.must_fit(len(stops(least, steps, loop)))
     ends = known.draw(seeds, how, **asked) if seeds else []
     ends += known.encode(pictures) if pictures else []
     for file in [latents] if isinstance(latents, Path) else latents:
