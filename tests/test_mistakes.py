@@ -267,6 +267,7 @@ MISTAKES = [
     ("sample t --replay g.png", 2, "MODEL: --replay draws", "leave it out"),
     ("info t --animation t.webp --set a=b", 2, "--set", "leave it out"),
     ("data ./nowhere", 2, "there is no folder ./nowhere", "check the path"),
+    ("convert https://a.b/net.pkl", 2, "https://a.b/net.pkl is an address", "give its path"),
     # -- measuring
     ("evaluate nothing", 2, "unknown model 'nothing'", "run folder"),
     ("evaluate g --samples 1", 2, "--samples", "greater than or equal to 2"),
