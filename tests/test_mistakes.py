@@ -173,6 +173,7 @@ MISTAKES = [
     ("train dcgan --data photos --size 32 --fit circle", 2, "unknown fit 'circle'", "square"),
     ("train cvae --data photos --size 16", 2, "needs label", "a folder of classes"),
     ("train flow-matching --data photos --condition label", 2, "needs label", "a folder of classes"),
+    ("train gaussian --data photos --preset paper", 2, "'gaussian' has no presets", "leave it out"),
     ("train tiny.toml --pair blurr", 2, "blurr", "blur"),
     ("train tiny.toml --from nowhere", 2, "no run folder of that name", "give a run folder"),
     ("train tiny.toml --from g", 1, "'g' cannot be started from", "a model of the same recipe"),
