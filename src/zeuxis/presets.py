@@ -59,8 +59,8 @@ def preset_of(recipe: Recipe, name: str, own_data: bool) -> tuple[Recipe, Preset
     known = {preset.name: preset for preset in presets_of(recipe.system)}
     if not known:
         raise UsageError(
-            f"--preset {name}: '{recipe.system}' has no presets, nor its published size as one: leave it out, or set keys "
-            f"of [model], which zeuxis info {word(recipe.name)} lists"
+            f"--preset {name}: '{recipe.system}' has no presets, nor its published size as one: leave it out, or set "
+            f"keys of [model], which zeuxis info {word(recipe.name)} lists"
         )
     if name not in known:
         raise UnknownName(f"preset of '{recipe.system}'", name, known)
