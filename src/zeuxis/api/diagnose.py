@@ -17,7 +17,7 @@ from zeuxis.api.model import Model, load
 from zeuxis.api.reporting import Report
 from zeuxis.api.symptoms import Finding, Symptoms
 from zeuxis.api.symptoms_learnt import average_never_used, not_converging, too_high_a_rate, vanishing_gradients
-from zeuxis.api.symptoms_made import memorising, mode_collapse, wrong_value_range
+from zeuxis.api.symptoms_made import hardly_begun, memorising, mode_collapse, wrong_value_range
 from zeuxis.data.fit import SQUARE
 from zeuxis.data.library import Data, data_of, fit_for
 from zeuxis.data.source import Source
@@ -89,6 +89,8 @@ def diagnose(
         found = check(known)
         if found is not None:
             findings.append(found)
+    if not findings and (early := hardly_begun(known)) is not None:
+        findings.append(early)
     return RunDiagnosis(str(name), tuple(findings), tuple(looked), known.figures)
 
 
