@@ -12,6 +12,7 @@ import pytest
 import torch
 from folders import many, photo, put
 
+from zeuxis.data.captions import captions_beside
 from zeuxis.data.check import check
 from zeuxis.data.folder import open_folder
 from zeuxis.data.source import ArraySource
@@ -209,6 +210,35 @@ def test_texts_of_the_pictures_names(root: Path) -> None:
     reasons = {f.path: f.message for f in check(root).findings if f.left_out}
     assert "its caption 003.txt cannot be read: broken UTF-16" in reasons["003.png"]
     assert "its caption 005.txt cannot be read: longer than the 65,536 bytes" in reasons["005.png"]
+
+
+@pytest.mark.parametrize(
+    ("picture", "text"),
+    [("cafe\u0301{}.png", "caf\u00e9{}.txt"), ("IMG_{}.png", "img_{}.TXT"), ("{}.png", "{}.png.txt")],
+    ids=["accents", "case", "whole name"],
+)
+def test_texts_are_found_in_whatever_form_the_name_is_written(tmp_path: Path, picture: str, text: str) -> None:
+    folder = tmp_path / "named"
+    for k in range(N):
+        put(folder / picture.format(k), photo(k))
+        put(folder / text.format(k), data=f"number {k}".encode())
+    assert captions(folder) == {f"number {k}" for k in range(N)}
+
+
+def test_a_text_is_of_the_picture_that_is_called_just_so(tmp_path: Path) -> None:
+    for name in ("A", "b"):
+        (tmp_path / f"{name}.txt").write_text(f"of {name}")
+    beside = captions_beside(tmp_path, ["A.png", "a.png", "b.png"], ["A.txt", "b.txt"])
+    assert beside.said == {"A.png": "of A", "b.png": "of b"}
+
+
+def test_texts_that_are_not_used_are_told(root: Path) -> None:
+    for k in range(N // 2 - 1):
+        (root / f"{k:03}.txt").write_text(f"number {k}")
+    assert f"texts of the names of {N // 2 - 1} are not read: fewer than half" in open_folder(root, 8).remarks[0]
+    for k in range(N):
+        (root / f"{k:03}.txt").write_text("0 0.5 0.5")
+    assert "hold numbers, and are no captions" in open_folder(root, 8).remarks[0]
 
 
 def test_texts_beside_pictures_in_class_folders(tmp_path: Path) -> None:

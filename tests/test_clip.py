@@ -636,6 +636,8 @@ def test_templates_are_averaged_by_their_vectors() -> None:
 
 def test_what_cannot_be_classified_is_refused() -> None:
     model, image = Model("desk", desk(), {"sha256": "0"}), torch.zeros(3, 8, 8)
+    with pytest.raises(UsageError, match=r"of 0 texts .*--among"):
+        classify(model, image)
     with pytest.raises(UsageError, match="of 1 texts"):
         classify(model, image, ["red"])
     with pytest.raises(UsageError, match="each once"):

@@ -356,6 +356,8 @@ def test_a_model_is_given_what_it_obeys_and_no_more(files: Path) -> None:
         partial.sample(1, source="a.png", instruction="make it night")
     with pytest.raises(Unsupported, match=r"not conditioned on a caption; recipes that are: .*scenes"):
         partial.sample(1, source="a.png", caption="night")
+    with pytest.raises(Unsupported, match=r"not conditioned on a negative; recipes that are: .*stable-diffusion"):
+        partial.sample(1, source="a.png", negative="night")
     with pytest.raises(UnknownName, match="did you mean source"):
         partial.sample(1, sauce="a.png")
 

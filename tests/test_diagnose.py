@@ -20,7 +20,7 @@ from zeuxis.api.functions import train
 from zeuxis.api.model import load
 from zeuxis.api.symptoms import Symptoms
 from zeuxis.api.symptoms_learnt import average_never_used, not_converging, too_high_a_rate, vanishing_gradients
-from zeuxis.api.symptoms_made import mode_collapse, wrong_value_range
+from zeuxis.api.symptoms_made import hardly_begun, mode_collapse, wrong_value_range
 from zeuxis.catalog.build import build
 from zeuxis.data.library import open_source
 from zeuxis.data.source import ArraySource, Source
@@ -155,7 +155,7 @@ def test_pictures_that_were_divided_by_255() -> None:
 # -- runs ---------------------------------------------------------------------------------------------
 
 
-def test_a_run_is_diagnosed_from_its_folder(tmp_path: Path, command: Command) -> None:
+def test_a_run_is_diagnosed_from_its_folder(tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     run = train("gan-ring", iterations=40, out=tmp_path / "run", settings=QUICK, quiet=True)
     log = read_log(run.folder / "log.jsonl")
     assert next(e["round"] for e in log if "loss/generator" in e) == 1  # what all later ones are compared with
@@ -172,6 +172,16 @@ def test_a_run_is_diagnosed_from_its_folder(tmp_path: Path, command: Command) ->
     code, said, _ = command("diagnose", run.folder, "--samples", 100)
     assert "of 8 modes are found" in said and "a training of 40 iterations is plainly too short" in said
     assert "'gan-ring' asks for 4,000" in said and "mend: train on" in said
+    monkeypatch.setattr("zeuxis.api.diagnose.CHECKS", ())
+    found = api.diagnose(run.folder, samples=100).findings
+    assert [f.name for f in found] == ["too short to tell"], "that no failure is seen in it says nothing"
+
+
+def test_that_nothing_is_seen_in_what_has_hardly_begun_says_nothing() -> None:
+    recipe = load_recipe("flow-matching")
+    found = hardly_begun(symptoms(recipe=recipe, rounds=3))
+    assert found is not None and "a training of 3 iterations is plainly too short" in found.evidence
+    assert hardly_begun(symptoms(recipe=recipe, rounds=1100)) is None and hardly_begun(symptoms(rounds=3)) is None
 
 
 @pytest.mark.parametrize(("pictures", "beside"), [(20, "held-out ones"), (5, "of training, none being held out,")])

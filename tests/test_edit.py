@@ -50,6 +50,14 @@ def test_less_strength_stays_nearer_to_the_picture(scenes: Model, given: Image.I
     assert 0 < found[0] < found[1] < found[2]
 
 
+def test_what_is_asked_of_sampling_and_is_an_edit_is_told_so(scenes: Model, given: Image.Image) -> None:
+    for field in ("source", "mask"):
+        with pytest.raises(Unsupported, match=f"not conditioned on a {field}; zeuxis edit scenes PICTURE"):
+            scenes.sample(1, caption=CAPTION, **{field: given})
+    with pytest.raises(Unsupported, match=r"no knob 'strength', which is an edit's \(zeuxis edit MODEL PICTURE"):
+        scenes.sample(1, caption=CAPTION, knobs={"strength": 0.5})
+
+
 def test_what_a_mask_leaves_out_stays_and_the_rest_is_what_the_caption_says(scenes: Model, given: Image.Image) -> None:
     mask = np.zeros((32, 32), bool)
     mask[16:] = True

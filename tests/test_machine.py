@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,12 +16,13 @@ from test_training import trainer
 import zeuxis.training.precision as precision
 import zeuxis.training.processor as asked
 import zeuxis.training.threads as threads
-from zeuxis.__main__ import patient
+from zeuxis.__main__ import open_streams, patient
 from zeuxis.api.model import load
 from zeuxis.api.runs import Recorded
 from zeuxis.cli import main
 from zeuxis.cli.machine import prepared
 from zeuxis.errors import UsageError
+from zeuxis.escaping import to_stderr
 from zeuxis.recipe import load_recipe, packaged_recipes
 from zeuxis.training.checkpoint import OWN_HASH
 from zeuxis.training.precision import chosen, precision_of
@@ -213,6 +215,22 @@ def test_the_command_line_has_waiting_threads_sleep(
     ):
         pass
     assert main(["list", "--threads"]) == 2 and "--threads lacks its value" in capsys.readouterr().err
+
+
+def test_a_command_whose_streams_are_closed_writes_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has None for a stream that is closed; what it says there, a command or a program without a console, is
+    lost, and nothing else is."""
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    to_stderr("a line of a training")
+    open_streams()
+    opened = sys.stdin, sys.stdout, sys.stderr
+    try:
+        assert main(["list"]) == 0 and main(["data", "nosuch"]) == 2
+        assert [stream.name for stream in opened] == [os.devnull] * 3
+    finally:
+        for stream in opened:
+            stream.close()
 
 
 def test_the_command_looks_for_garbage_when_it_has_begun_and_the_library_leaves_the_collector_alone() -> None:

@@ -207,6 +207,7 @@ MISTAKES = [
     ("sample vae", 2, "no weights of 'vae' ship", "zeuxis train vae"),
     ("sample nothing", 2, "no run folder of that name", "run folder"),
     ("sample runs/99-dcgan", 2, "there is no run folder runs/99-dcgan", "check the path"),
+    ("sample owner/nothing", 2, "there is no run folder owner/nothing", "zeuxis pull owner/nothing"),
     ("sample g --out photo.png -n 1", 2, "photo.png is there already", "give another name"),
     ("sample --replay g.png --out photo.png", 2, "was not made by Zeuxis", "give another name"),
     ("decode x.codes.safetensors --out photo.png", 2, "was not made by Zeuxis", "move it away"),

@@ -18,6 +18,7 @@ from zeuxis.api.restore_measure import measure_restorer
 from zeuxis.api.restore_models import restorer_for
 from zeuxis.cli import main
 from zeuxis.cli.train import _next as said_next
+from zeuxis.conditions import FIELDS
 from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.library import open_source
 from zeuxis.errors import Unsupported, UsageError, ZeuxisError
@@ -149,7 +150,9 @@ def test_a_training_ends_with_what_its_model_is_for() -> None:
     assert said_next("sr-resnet", Path("runs/a")) == "restore with it: zeuxis restore PHOTO --model runs/a"
     assert said_next("cyclegan", Path("runs/a")) == "translate with it: zeuxis translate runs/a PICTURE"
     assert said_next("spade", Path("runs/a")) == "paint with it: zeuxis paint runs/a --layout PNG"
-    assert said_next("context-encoder", Path("runs/a")) == "draw with it: zeuxis sample runs/a"
+    assert said_next("dcgan", Path("runs/a")) == "draw with it: zeuxis sample runs/a"
+    drawn = said_next("controlnet", Path("runs/a"), (FIELDS["caption"], FIELDS["source"]))
+    assert drawn == "draw with it: zeuxis sample runs/a --caption TEXT --source PICTURE"
     assert said_next("caption-lm", Path("runs/a")) == "have it write: zeuxis sample runs/a"
     assert said_next("judge", Path("runs/a")) == "measure it: zeuxis evaluate runs/a"
 

@@ -70,6 +70,12 @@ def test_txt2img_draws_as_the_model_was_built_where_nothing_is_said(client: webu
     assert client.png_info(made.image).info == made.info["infotexts"][0]
 
 
+def test_a_prompt_alone_has_nothing_to_be_strong_against(served: Served) -> None:
+    """Clients send what an edit's strength was, or 0, with a prompt too."""
+    asked = {"prompt": CAPTION, "steps": 1, "denoising_strength": 0}
+    assert served.client.post("/sdapi/v1/txt2img", json=asked).status_code == 200
+
+
 def test_what_is_said_is_obeyed_or_refused(client: webuiapi.WebUIApi) -> None:
     turned = client.txt2img(prompt=CAPTION, seed=5, steps=4, cfg_scale=3.0, sampler_name="Heun")
     alone = load("scenes").sample(1, 5, caption=CAPTION, steps=4, guidance=3.0, sampler="heun")

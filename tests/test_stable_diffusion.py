@@ -241,7 +241,7 @@ def test_what_is_missing_left_over_or_a_pickle_is_named(models, tmp_path: Path) 
     less = dict(good)
     del less["mid_block.resnets.1.conv1.bias"]
     save_file(less, unet)
-    with pytest.raises(WeightsError, match=r"lacks mid_block\.resnets\.1\.conv1\.bias"):
+    with pytest.raises(WeightsError, match=rf"{repo}: .*lacks mid_block\.resnets\.1\.conv1\.bias"):
         load_system(repo)
     save_file({**good, "time_embedding.cond_proj.weight": torch.ones(1)}, unet)
     with pytest.raises(WeightsError, match=r"also holds time_embedding\.cond_proj\.weight"):
@@ -559,6 +559,14 @@ def test_what_cannot_be_drawn_is_said_with_its_mend(models, folder: Path) -> Non
     source, mask = np.zeros((16, 16, 3), np.uint8), np.ones((16, 12), bool)
     with pytest.raises(UsageError, match="the mask is 12x16 pixels and the source 16x16"):
         load(folder).sample(1, caption=CAPTION, source=source, mask=mask)
+    with pytest.raises(UsageError, match="the mask marks nothing"):
+        load(folder).sample(1, caption=CAPTION, source=source, mask=np.zeros((16, 16), bool))
+    with pytest.raises(UsageError, match=r"strength 0\.5 is of an edit.*--source PICTURE"):
+        picture(system, Sampling(steps=3, strength=0.5))
+    with pytest.raises(UsageError, match=r"1 step of spacing 'leading'.*--knob spacing=trailing"):
+        picture(system, Sampling(steps=1, spacing="leading"))
+    with pytest.raises(Unsupported, match=r"not conditioned on a control; .*--with CONTROLNET"):
+        load(folder).sample(1, caption=CAPTION, control=source)
 
 
 def test_a_caption_longer_than_the_window_is_cut_and_the_rest_is_said(models, folder: Path, tmp_path, capsys) -> None:

@@ -7,6 +7,7 @@ Python's collector alone.
 """
 
 import gc
+import os
 import sys
 from typing import Any
 
@@ -27,8 +28,20 @@ def patient(first: int = FIRST) -> None:
     gc.set_threshold(first, *usual[1:])
 
 
+def open_streams() -> None:
+    """Lead stdin, stdout and stderr nowhere that whoever began this had closed (``>&-``, a service, no console).
+
+    Python has None in their place then, and the next file that is opened would have their number: what a library writes
+    to standard output would go into a checkpoint.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123
+
+
 def entry() -> int:
     """The program ``zeuxis``."""
+    open_streams()
     patient()
     from zeuxis.cli import main  # noqa: PLC0415  (what it loads is what the collector is to wait for)
 

@@ -49,12 +49,13 @@ class UsageError(ZeuxisError):
 class NoSuchPath(UsageError):
     """There is no ``kind`` of thing ("picture") at ``path``; what is called nearly so in the same folder is suggested.
 
-    ``where`` stands before it: the option that gave the path, and a colon.
+    ``where`` stands before it: the option that gave the path, and a colon. ``otherwise`` is what else helps where
+    nothing is called so.
     """
 
-    def __init__(self, kind: str, path: str | Path, where: str = "") -> None:
+    def __init__(self, kind: str, path: str | Path, where: str = "", otherwise: str = "") -> None:
         there = paths_near(str(path))
-        mend = f"did you mean {' or '.join(there)}?" if there else "check the path"
+        mend = f"did you mean {' or '.join(there)}?" if there else f"check the path{otherwise}"
         super().__init__(f"{where}there is no {kind} {path}: {mend}")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import sys
 from typing import Any
 
 _UNSAFE = "\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff"
@@ -19,6 +20,12 @@ _NOT_ESCAPED = re.compile(f"[{_UNSAFE}]")  # of those, what JSON leaves as it is
 def printable(text: str) -> str:
     """``text`` in one line that a terminal shows and does not obey: ``\\x1b[31m`` in place of a colour."""
     return _OBEYED.sub(_escape, text)
+
+
+def to_stderr(line: str) -> None:
+    """``line`` on stderr, printable; nowhere, where a program has none (one without a console)."""
+    if sys.stderr is not None:
+        sys.stderr.write(f"{printable(line)}\n")
 
 
 def word(of: object) -> str:

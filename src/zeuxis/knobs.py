@@ -169,12 +169,17 @@ SHORT: Mapping[str, str] = MappingProxyType(  # those with a flag and a keyword 
 )
 
 
+ELSEWHERE: Mapping[str, str] = MappingProxyType(  # whose a common knob is that a model lacks
+    {"strength": ", which is an edit's (zeuxis edit MODEL PICTURE --strength SHARE)"}
+)
+
+
 def find(owner: str, knobs: Mapping[str, Knob], name: str) -> Knob:
     """The knob ``name`` of ``owner``; raises :class:`Unsupported` naming those that there are."""
     if name not in knobs:
         known = "; ".join(f"{each} ({knob.description})" for each, knob in knobs.items())
         built = "none (what it is built with is set in training: zeuxis train, --set model.NAME=VALUE)"
-        raise Unsupported(f"{owner} has no knob '{name}'; it has: {known or built}")
+        raise Unsupported(f"{owner} has no knob '{name}'{ELSEWHERE.get(name, '')}; it has: {known or built}")
     return knobs[name]
 
 

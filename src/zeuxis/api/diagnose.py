@@ -9,17 +9,16 @@ healthy run shows none: ``benchmarks/planted_faults.py`` plants the faults and c
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zeuxis.api.going_on import recorded
 from zeuxis.api.model import Model, load
 from zeuxis.api.naming import counted
 from zeuxis.api.reporting import Report
-from zeuxis.api.suited import too_short
 from zeuxis.api.symptoms import FEW, Finding, Symptoms
 from zeuxis.api.symptoms_learnt import average_never_used, not_converging, too_high_a_rate, vanishing_gradients
-from zeuxis.api.symptoms_made import memorising, mode_collapse, wrong_value_range
+from zeuxis.api.symptoms_made import hardly_begun, memorising, mode_collapse, wrong_value_range
 from zeuxis.data.fit import SQUARE, Fit
 from zeuxis.data.library import Data, data_of, fit_for
 from zeuxis.data.source import Source
@@ -95,10 +94,8 @@ def diagnose(
         found = check(known)
         if found is not None:
             findings.append(found)
-    short = None if findings or recipe is None else too_short(recipe, known.rounds)
-    if short is not None:
-        none_yet = f"none of the usual failures is seen yet; {short}"
-        findings.append(Finding("too short to tell", none_yet, "train on, with zeuxis resume, and look again"))
+    if not findings and (early := hardly_begun(known)) is not None:
+        findings.append(replace(early, evidence=f"none of the usual failures is seen yet; {early.evidence}"))
     return RunDiagnosis(str(name), tuple(findings), tuple(looked), known.figures)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from zeuxis.api.given import given, must_lie_on
+from zeuxis.api.given import given, must_lie_on, must_mark
 from zeuxis.api.model import MOST_IMAGES, Model
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.still import mask_of, picture_of
@@ -88,6 +87,5 @@ def _read(model: Model, picture: Any, mask: Any) -> tuple[Tensor, Tensor | None]
     masks, sources = (given(name, model.spec, model.name) for name in ("mask", "source"))
     must_lie_on(masks, sources, {"mask": mask, "source": picture})
     make = mask_of(mask, (width, height), "the mask")[None]
-    if not torch.any(make):
-        raise UsageError("the mask marks nothing: make it light, or transparent, where the picture is to be made")
+    must_mark(make)
     return source, make

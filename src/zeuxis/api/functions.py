@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from zeuxis.catalog.listing import entries
 from zeuxis.data.library import Data, data_of
 from zeuxis.data.own import Own
 from zeuxis.errors import UsageError
-from zeuxis.escaping import printable
+from zeuxis.escaping import to_stderr
 from zeuxis.files import at_home
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.record import Figure
@@ -180,7 +179,7 @@ def several(names: str | Sequence[str]) -> Sequence[str]:
 
 
 def _to_stderr(line: str) -> None:
-    sys.stderr.write(f"note: {printable(line)}\n")
+    to_stderr(f"note: {line}")
 
 
 @own_torch()

@@ -361,6 +361,12 @@ def must_lie_on(masks: Given, sources: Given, asked: Mapping[str, Any]) -> None:
             )
 
 
+def must_mark(mask: Tensor) -> None:
+    """Refuse masks ``(B, 1, H, W)`` of which one leaves nothing to be made: everything would stay as it was."""
+    if not mask.flatten(1).any(1).all():
+        raise UsageError("the mask marks nothing: make it light, or transparent, where the picture is to be made")
+
+
 def _sides(value: Any, way: Given) -> tuple[int, int]:
     """Width and height of what was given."""
     match value:

@@ -12,7 +12,7 @@ from typing import Any
 
 from zeuxis.api.page import shown_html
 from zeuxis.api.runs import TrainingReport
-from zeuxis.escaping import printable
+from zeuxis.escaping import to_stderr
 from zeuxis.training.log import GRADIENT, HELD_OUT, MADE
 from zeuxis.training.trainer import Clock
 
@@ -48,7 +48,7 @@ class Lines:
         now = time.monotonic()
         if now - self.last > EVERY or clock.progress >= 1:
             self.last = now
-            sys.stderr.write(f"{clock.progress:4.0%} {printable(progress_line(clock))}\n")
+            to_stderr(f"{clock.progress:4.0%} {progress_line(clock)}")
 
 
 class Drawing:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.api.devices import checked_device
-from zeuxis.api.given import GivenPicture, condition_of, given, plain_of, sha256_of
+from zeuxis.api.given import GivenPicture, condition_of, given, must_mark, plain_of, sha256_of
 from zeuxis.api.given_codes import codes_given
 from zeuxis.api.own_torch import own_torch
 from zeuxis.api.pictures import Pictures
@@ -26,6 +26,7 @@ from zeuxis.catalog.listing import entries, entry
 from zeuxis.catalog.weights import load_system
 from zeuxis.conditions import FIELDS, Field
 from zeuxis.errors import TrainingStopped, UnknownName, Unsupported, UsageError
+from zeuxis.escaping import word
 from zeuxis.files import at_home
 from zeuxis.game import System
 from zeuxis.knobs import SHORT, Knob, Sampling, Value, checked
@@ -40,6 +41,8 @@ from zeuxis.training.memory import kept
 from zeuxis.training.precision import HALVES, Precision, autocast, precision_of
 from zeuxis.training.room import free_memory
 
+EDITS = ("source", "mask")  # what a model that draws in steps is given by an edit, though it obeys neither
+ALWAYS_TAKEN = ("negative",)  # fields that what accepts them obeys however it is built
 MOST_IMAGES = 100_000  # in one call; more belong in several
 BATCH = {"cpu": 16}  # pictures at a time: on a CPU few enough for its caches (twice as fast as 256 for a transformer)
 BATCH_ELSEWHERE = 128
@@ -136,6 +139,12 @@ class Model:
     def knobs(self) -> Mapping[str, Knob]:
         """What may be turned when it draws, by name."""
         return self.system.knobs
+
+    @property
+    def needs(self) -> tuple[Field, ...]:
+        """The fields without which it draws nothing: what it obeys, but for what may be left out."""
+        asked = [FIELDS[name] for name in FIELDS if name in self.system.conditions - self.system.optional]
+        return tuple(field for field in asked if given(field.name, self.spec, self.name).absent(1) is None)
 
     @property
     def spec(self) -> DataSpec:
@@ -380,7 +389,10 @@ class Model:
         if not 1 <= n <= MOST_IMAGES:
             raise UsageError(f"cannot make {n} pictures in one call: ask for 1 to {MOST_IMAGES}")
         self._refuse(asked)
-        return condition_of(self.name, self.spec, self.system.conditions, self.system.optional, n, asked)
+        made = condition_of(self.name, self.spec, self.system.conditions, self.system.optional, n, asked)
+        if made.mask is not None:
+            must_mark(made.mask)
+        return made
 
     @taking(dict.fromkeys(FIELDS, Any))
     def unread(self, how: Sampling = Sampling(), **asked: Any) -> tuple[str, ...]:
@@ -399,7 +411,18 @@ class Model:
             if name not in FIELDS:
                 raise UnknownName("field of a condition", name, FIELDS)
             if value is not None and name not in self.system.conditions:
-                raise Unsupported(f"'{self.name}' is not conditioned on {_a(name)}; {_who_obeys(name)}")
+                raise Unsupported(f"'{self.name}' is not conditioned on {_a(name)}; {self._instead(name)}")
+
+    def _instead(self, field: str) -> str:
+        """What does what was meant by a ``field`` that this model does not obey."""
+        if field in EDITS and self._edits():
+            mask = " --mask PICTURE" if field == "mask" else ""
+            return f"zeuxis edit {word(self.name)} PICTURE{mask} draws from a picture with it; {_who_obeys(field)}"
+        return _who_obeys(field)
+
+    def _edits(self) -> bool:
+        """Whether :func:`zeuxis.api.edit.edit` takes it: it draws in steps, and no picture is given to it."""
+        return "denoiser" in self.verbs and "sampler" in self.knobs and not {"source", "mask"} & self.system.conditions
 
     def _must(self, verb: str) -> None:
         if verb not in self.verbs:
@@ -491,9 +514,16 @@ def _a(name: str) -> str:
 
 def _who_obeys(field: str) -> str:
     """Which recipes make something that obeys ``field``, for an error."""
+    if field == "control":
+        return (
+            "a published Stable Diffusion is with --with CONTROLNET; a ControlNet that was trained here follows its "
+            "--source or --layout"
+        )
     recipes = [r for r in map(load_recipe, recipe_paths().values()) if r.system in entries()]
     drawn = [r for r in recipes if "sample" in entry(r.system).card.verbs]
     able = [r.name for r in drawn if field in (r.model.get("condition"), *entry(r.system).card.needs)]
+    if field in ALWAYS_TAKEN:
+        able += [r.name for r in drawn if field in entry(r.system).card.accepts]
     return f"recipes that are: {', '.join(able) or 'none yet'}"
 
 

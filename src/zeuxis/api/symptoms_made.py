@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from zeuxis.api.features import judge_of
@@ -52,15 +54,17 @@ def mode_collapse(s: Symptoms) -> Finding | None:
 
     A generator that has hardly begun looks the same, so nothing is claimed of a training that is plainly too short.
     """
-    found = _collapsed(s)
-    line = None if found is None or s.recipe is None else too_short(s.recipe, s.rounds)
-    if found is None or line is None:
+    found, early = _collapsed(s), hardly_begun(s)
+    if found is None or early is None:
         return found
-    return Finding(
-        "too short to tell",
-        f"{found.evidence}: mode collapse, or only that it has hardly begun; {line}",
-        "train on, with zeuxis resume, and look again",
-    )
+    shown = f"{found.evidence}: mode collapse, or only that it has hardly begun; {early.evidence}"
+    return replace(early, evidence=shown)
+
+
+def hardly_begun(s: Symptoms) -> Finding | None:
+    """A training that is plainly too short: that no failure is seen in it says nothing."""
+    line = None if s.recipe is None else too_short(s.recipe, s.rounds)
+    return None if line is None else Finding("too short to tell", line, "train on, with zeuxis resume, and look again")
 
 
 def _collapsed(s: Symptoms) -> Finding | None:

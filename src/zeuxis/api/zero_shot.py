@@ -48,7 +48,10 @@ def classify(
     """
     if "encode_text" in model.verbs:
         if len(among) < 2 or len(set(among)) < len(among):
-            raise UsageError(f"of {len(among)} texts none can be chosen: give two or more, each once")
+            raise UsageError(
+                f"of {len(among)} texts none can be chosen: give two or more to choose from, each once "
+                '(--among "a cat,a dog")'
+            )
         cosine = model.encode(pictures) @ text_vectors(model, among, templates).T  # (N, M)
         found = (model.system.logit_scale * cosine).softmax(1)
         return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from zeuxis.catalog.build import build
 from zeuxis.catalog.listing import WEIGHTS, entries, entry, system_class
 from zeuxis.data.suffixes import PICTURES
-from zeuxis.errors import UnknownName, UsageError, WeightsError, is_out_of_memory
+from zeuxis.errors import NoSuchPath, UnknownName, UsageError, WeightsError, is_out_of_memory
 from zeuxis.escaping import word
 from zeuxis.recipe import load_recipe, recipe_paths
 from zeuxis.spec import DataSpec, Shape
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 
 RUNS = Path("runs")  # where a training lies of which nobody said where
+HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*(@[^\s@]+)?")  # OWNER/NAME, as zeuxis pull takes it
 RECORDS = ("run.json", "log.jsonl")  # of a run
 
 
@@ -82,6 +84,9 @@ def locate(name: str | Path) -> Path:
         mine = [run for run in trained_here() if _recipe_of(run) == str(name)]
         mend = f"train it (zeuxis train {name}), and give the run folder that this names"
         raise UsageError(f"no weights of '{name}' ship: {f'did you mean {mine[-1]}?' if mine else mend}")
+    if HUB_NAME.fullmatch(str(name)) and not path.parent.is_dir() and path.parent != RUNS:
+        pull = f", or fetch what is a Stable Diffusion of the hub first: zeuxis pull {word(name)}"
+        raise NoSuchPath("run folder", name, otherwise=pull)
     generators = [system for system, known in entries().items() if not known.card.learns]
     known = [*shipped(), *generators, *trained_here()]
     raise UnknownName("model", str(name), known, "(or give a run folder)", elsewhere="run folder")

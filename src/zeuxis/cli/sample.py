@@ -197,6 +197,8 @@ def said_before(model: Model, n: int, how: Sampling, batch: int | None, asked: M
     """What a user should know before a model draws: how a large one was read and the memory it will take; and what of
     the texts ``asked`` it passes over."""
     lines = [f"note: {line}" for line in (*model.card.get("notes", ()), *model.unread(how, **asked))]
+    if "guidance" in model.knobs and not model.system.conditions and how.get("guidance", 1) != 1:
+        lines.append(f"note: guidance {how['guidance']} changes nothing: '{model.name}' obeys no condition")
     added = [one.get("unused", ()) for one in model.card.get("added", ())]
     for unused in (model.card.get("unused", ()), *added):
         if unused:

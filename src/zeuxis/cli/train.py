@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,6 +36,7 @@ from zeuxis.cli.options import (
 )
 from zeuxis.cli.output import duration, emit, note, say
 from zeuxis.cli.progress import Progress
+from zeuxis.conditions import Field
 from zeuxis.errors import UsageError, exit_code_of
 from zeuxis.escaping import word
 from zeuxis.spec import parse_size
@@ -215,13 +217,13 @@ def play(
         say(f"{more}anew: {anew}")
     else:
         say(f"{counted(run.clock.round, 'iteration')} in {duration(run.clock.seconds)} -> {run.folder}")
-        say(_next(run.recipe.system, run.folder))
+        say(_next(run.recipe.system, run.folder, run.model.needs))
     if run.stopped:
         raise typer.Exit(exit_code_of(run.stopped))
 
 
-def _next(system: str, folder: Path) -> str:
-    """What to do with a trained model of that system."""
+def _next(system: str, folder: Path, needed: Sequence[Field] = ()) -> str:
+    """What to do with a trained model of that system, which draws nothing without what is ``needed``."""
     from zeuxis.api.restore_models import restores_any_size
     from zeuxis.catalog.listing import entry
 
@@ -233,5 +235,6 @@ def _next(system: str, folder: Path) -> str:
     if "sample" in verbs and needs == {"layout"}:
         return f"paint with it: zeuxis paint {word(folder)} --layout PNG"
     if "sample" in verbs:
-        return f"draw with it: zeuxis sample {word(folder)}"
+        given = "".join(f" {field.option} {field.metavar}" for field in needed)
+        return f"draw with it: zeuxis sample {word(folder)}{given}"
     return f"{'have it write: zeuxis sample' if 'write' in verbs else 'measure it: zeuxis evaluate'} {word(folder)}"

@@ -202,17 +202,27 @@ def resolve(
     return found, skipped
 
 
-def captions_beside(
-    root: Path, pictures: Sequence[str], texts: Sequence[str]
-) -> tuple[dict[str, str], list[Skipped], list[str]]:
-    """Captions in files of their own, by picture; the pictures whose caption cannot be read; and the texts that were.
+@dataclass
+class Beside:
+    """What files of their own say: ``said`` by picture, the pictures (``bad``) whose caption cannot be read, and the
+    ``texts`` that were read; or, where captions there are not used, ``unused`` says why."""
 
-    Nothing where fewer than half of the pictures have one, or most hold nothing but numbers.
+    said: dict[str, str] = field(default_factory=dict)
+    bad: list[Skipped] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    unused: str = ""
+
+
+def captions_beside(root: Path, pictures: Sequence[str], texts: Sequence[str]) -> Beside:
+    """The captions of ``pictures`` in files of their names.
+
+    None is used where fewer than half of the pictures have one, or most hold nothing but numbers.
     """
-    by_stem = {path[: path.rfind(".")]: path for path in texts if PurePosixPath(path).suffix.lower() in BESIDE}
-    pairs = {picture: by_stem[stem] for picture in pictures if (stem := picture[: picture.rfind(".")]) in by_stem}
-    if not pairs or 2 * len(pairs) < len(pictures):
-        return {}, [], []
+    pairs = _texts_of(pictures, [path for path in texts if PurePosixPath(path).suffix.lower() in BESIDE])
+    if not pairs:
+        return Beside()
+    if 2 * len(pairs) < len(pictures):
+        return Beside(unused=f"texts of the names of {len(pairs)} are not read: fewer than half of all have one")
     read: dict[str, str] = {}
     bad: list[Skipped] = []
     for picture, path in pairs.items():
@@ -222,8 +232,22 @@ def captions_beside(
             why = error.strerror if isinstance(error, OSError) else error
             bad.append(Skipped(picture, f"its caption {path} cannot be read: {why}", "metadata"))
     if 2 * sum(map(_only_numbers, read.values())) > len(pairs):
-        return {}, [], []
-    return read, bad, list(pairs.values())
+        return Beside(unused="texts of their names hold numbers, and are no captions")
+    return Beside(read, bad, list(pairs.values()))
+
+
+def _texts_of(pictures: Sequence[str], texts: Sequence[str]) -> dict[str, str]:
+    """Of each picture the text of its name, ``NAME.txt`` or ``NAME.jpg.txt``, whatever form that is written in."""
+    of_stem = {path[: path.rfind(".")]: path for path in texts}  # the last of several
+    names = {picture: (picture[: picture.rfind(".")], picture) for picture in pictures}
+    found = {picture: of_stem[name] for picture, each in names.items() for name in each if name in of_stem}
+    taken = set(found.values())  # a text is of the picture that is called just so before it is another's
+    lookup = Lookup([stem for stem, path in of_stem.items() if path not in taken])
+    for picture, each in names.items():
+        stem = None if picture in found else next(filter(None, map(lookup.find, each)), None)
+        if stem is not None:
+            found[picture] = of_stem[stem]
+    return found
 
 
 def _only_numbers(text: str) -> bool:

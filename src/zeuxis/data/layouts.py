@@ -289,12 +289,14 @@ def _flat(part: SplitFiles) -> Listing:
 
 def _with_texts(part: SplitFiles, listing: Listing) -> Listing:
     """Captions in files beside the pictures."""
-    said, bad, read = captions_beside(part.root, [example.image for example in listing.examples], part.texts)
-    if said:
-        out = {one.path for one in bad}
+    beside = captions_beside(part.root, [example.image for example in listing.examples], part.texts)
+    if beside.said:
+        out = {one.path for one in beside.bad}
         kept = [example for example in listing.examples if example.image not in out]
-        listing.how += f", captions of {len(said)} in texts of their names"
-        listing.examples = [replace(example, caption=said.get(example.image, "")) for example in kept]
-        listing.skipped += bad
-        listing.texts = read
+        listing.how += f", captions of {len(beside.said)} in texts of their names"
+        listing.examples = [replace(example, caption=beside.said.get(example.image, "")) for example in kept]
+        listing.skipped += beside.bad
+        listing.texts = beside.texts
+    elif beside.unused:
+        listing.how += f" ({beside.unused})"
     return listing

@@ -146,7 +146,9 @@ def _trailing(chain: int, steps: int, offset: int, one_more: bool) -> Tensor:
 def _leading(chain: int, steps: int, offset: int, one_more: bool) -> Tensor:
     count = steps + one_more
     if count == 1:  # the chain's own first step, at which a network takes pure noise for a picture
-        raise UsageError("1 step of spacing 'leading' begins where this chain ends: take more, or 'trailing'")
+        raise UsageError(
+            "1 step of spacing 'leading' begins where this chain ends: take more, or --knob spacing=trailing"
+        )
     every = torch.arange(count) * (chain // count)
     room = chain - 1 - int(every[-1])  # above the last: a larger offset would have two steps fall on one
     return (every + min(offset, room)).flip(0)[:steps]

@@ -19,7 +19,8 @@ the rule of the published models:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,20 @@ def read_published(path: Path) -> PublishedModel:
     (of the scheduler :class:`Unsupported`), or where weights are pickles (with the command that converts them).
     """
     parts = read_parts(path)
+    with _told_of(path):
+        return _published(path, parts)
+
+
+@contextmanager
+def _told_of(path: Path) -> Iterator[None]:
+    """What is wrong with a part, said of the folder or file that it is in."""
+    try:
+        yield
+    except WeightsError as error:
+        raise (error if str(path) in str(error) else WeightsError(f"{path}: {error}")) from None
+
+
+def _published(path: Path, parts: PublishedParts) -> PublishedModel:
     xl = len(parts.towers) > 1
     sizes, network, unet = _unet(parts.unet)
     stage, stage_tensors = _first_stage(parts.stage, SCALE_XL if xl else SCALE)

@@ -352,8 +352,8 @@ def _knobs(asked: TextToImage) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for field, knob in KNOBS.items():
         value = getattr(asked, field)
-        if value in UNSAID[field]:
-            continue
+        if value in UNSAID[field] or (knob == "strength" and not isinstance(asked, ImageToImage)):
+            continue  # of a prompt alone it is a second pass's, which is not here
         if field == "sampler_name":
             value = SAMPLERS.get(value, value)
         elif field == "scheduler":

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from zeuxis.batch import Condition, Shape
+from zeuxis.diffusion.editing import last_share
 from zeuxis.errors import Unsupported, UsageError, ZeuxisError
+from zeuxis.knobs import Sampling
 from zeuxis.nn.controlnet import ControlBranch, controlled_by
 from zeuxis.nn.footprint import Footprint, weights
 from zeuxis.nn.kl_stage import KLStage
@@ -19,6 +21,9 @@ from zeuxis.nn.residence import Residence, at_work
 from zeuxis.nn.reuse import context_read_once
 from zeuxis.nn.unet import UNet
 
+NOT_FINITE = (  # and the mend
+    "half precision overflows (use --precision float32 or bfloat16), or the weights hold numbers that are not finite"
+)
 FAR_BELOW = -2.0  # black is -1, and a black picture may come out a little below
 UNET_HOLDS, DECODER_HOLDS = 100, 10  # numbers for each cell (pixel) and channel of the finest level, at the largest
 
@@ -52,6 +57,21 @@ def edited(condition: Condition, shape: Shape, inpaints: bool) -> tuple[Tensor |
         if given is not None:
             _check_size(name, given, shape)
     return source, mask
+
+
+def walked(levels: Tensor, source: Tensor | None, how: Sampling, strength: float) -> Tensor:
+    """Those of ``levels`` ``(N + 1,)`` that are walked: all, or the last ``strength`` of an edit's.
+
+    Raises :class:`UsageError` where a strength was asked for and there is nothing to edit.
+    """
+    if source is not None:
+        return last_share(levels, strength)
+    if "strength" in how:
+        raise UsageError(
+            f"strength {strength:g} is of an edit, and no picture is given to be edited: give one (--source PICTURE), "
+            "or leave strength out"
+        )
+    return levels
 
 
 def _check_size(name: str, given: Tensor, shape: Shape) -> None:
@@ -123,10 +143,10 @@ def steered(model: LatentModel, condition: Condition, knobs: SimpleNamespace) ->
 def decoded(stage: KLStage, latent: Tensor, tile: int) -> Tensor:
     """The pictures of latents, in [-1, 1]; raises :class:`ZeuxisError` where an overflow left none."""
     if not torch.isfinite(latent).all():
-        raise ZeuxisError("the latents are not finite: the precision overflows; use --precision float32 or bfloat16")
+        raise ZeuxisError(f"the latents are not finite: {NOT_FINITE}")
     picture = stage.decode(latent, tile)
     if not torch.isfinite(picture).all():
-        raise ZeuxisError("the decoded picture is not finite: use --precision float32 or bfloat16")
+        raise ZeuxisError(f"the decoded picture is not finite: {NOT_FINITE}")
     if (picture.amax((1, 2, 3)) <= FAR_BELOW).any():
         raise ZeuxisError(
             "a picture came out far below black, as an overflow leaves it: use --precision float32 or bfloat16"

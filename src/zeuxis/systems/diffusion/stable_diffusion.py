@@ -27,7 +27,7 @@ from torch.nn.functional import max_pool2d
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.diffusion.editing import keeping, last_share
+from zeuxis.diffusion.editing import keeping
 from zeuxis.diffusion.guidance import Conditioning, classifier_free
 from zeuxis.diffusion.path import Level, VariancePreserving, add_noise, append_dims, for_each
 from zeuxis.diffusion.precondition import Prediction, in_ve, on_path, target, to_x0
@@ -46,7 +46,7 @@ from zeuxis.nn.prompt import Prompt
 from zeuxis.nn.residence import Residence, at_work
 from zeuxis.nn.reuse import context_read_once
 from zeuxis.rng import ImageRng, normal_like
-from zeuxis.systems.diffusion._drawn import captions_of, check_divides, decoded, edited, footprint_of, steered
+from zeuxis.systems.diffusion._drawn import captions_of, check_divides, decoded, edited, footprint_of, steered, walked
 
 SIZES = ("original_height", "original_width", "crop_top", "crop_left")  # SDXL's micro-conditioning, before the target
 ONE_MORE = frozenset({"dpmpp-2m", "dpmpp-2m-sde", "unipc", "unipc-3"})  # published to leave out the lowest of N + 1
@@ -245,7 +245,7 @@ class StableDiffusion(System):
         knobs, n = self.settings(how), len(rng)
         check_divides(self.shape, self.cell)
         source, mask = edited(condition, self.shape, self.inpaints)
-        levels = self.levels(how) if source is None else last_share(self.levels(how), knobs.strength)
+        levels = walked(self.levels(how), source, how, knobs.strength)
         f, channels = self.first_stage.factor, self.first_stage.latent
         noise = rng.normal(n, channels, self.shape.height // f, self.shape.width // f, device=self.device)
         if source is None or knobs.strength == 1:
