@@ -126,7 +126,9 @@ def why_no_tensors(path: Path, error: Exception) -> str:
         return spelt_error(error, path)
     if (what := _told_by(start, NO_TENSORS)) is not None:
         return what
-    end = ": its end is missing, fetch it again" if start and "not fully covered" in str(error) else ""
+    if not start:
+        return "it is empty: fetch it again"
+    end = ": its end is missing, fetch it again" if "not fully covered" in str(error) else ""
     return spelt_error(error, path) + end
 
 

@@ -98,6 +98,7 @@ def restore(
     problems = list(errands.passed_over)
     notes = list(restorer.notes)
     moved: list[tuple[Path, FaceMoved]] = []
+    errands.sweep()
     before, todo = _sorted_out(errands, job, overwrite, problems, report)
     done: list[Errand] = []
     whole, past = sum(pixels for *_, pixels in todo) or 1, 0

@@ -87,9 +87,9 @@ class RestoringJob:
     def is_done(self, errand: Errand, record: dict[str, Any], overwrite: bool) -> bool:
         """Whether the result is there already.
 
-        Raises :class:`UsageError` where another file is and may not be replaced.
+        Raises :class:`UsageError` where another file is and may not be replaced, or none can be.
         """
-        if not errand.target.exists():
+        if not errand.is_there():
             return False
         what: str | None = "not this picture restored by this model"
         if _same(errand.target, errand.source):
@@ -178,7 +178,7 @@ class RestoringJob:
                 f"{errand.source}: {size[0]}x{size[1]} pixels of its result are too few for the watermark, which needs "
                 f"{SMALLEST} a side: leave --watermark out"
             )
-        beside = chunks_beside(given, text_of(record, errand.target, size, SOURCE_TYPE), *size)
+        beside = chunks_beside(given, text_of(record, errand.target, size, SOURCE_TYPE, given.xmp), *size)
         bits, every = 8 if given.most == 255 else 16, channels + (alpha is not None)
         left, top, right, bottom = (scale * side for side in box or (0, 0, 0, 0))
         kept: list[Pixels] = []

@@ -168,10 +168,11 @@ def _trained(folder: Path | str, knobs: Sequence[str], licence: str = "that of i
     """The restorer in a run folder or a model folder, or of a shipped name."""
     system, card = load_system(folder)
     if not isinstance(system, AnySizeRestorer):
-        of_source = "source" in system.conditions
-        mend = (
-            f"zeuxis sample {word(folder)} --source PICTURE draws at its own size" if of_source else "give a restorer"
-        )
+        mend = "give a restorer"
+        if "source" in system.conditions:
+            mend = f"zeuxis sample {word(folder)} --source PICTURE draws at its own size"
+            if system.stride is not None:
+                mend = f"zeuxis translate {word(folder)} PICTURE makes of one what it learnt"
         raise UsageError(f"{folder} is a '{system.card.id}', which does not restore pictures of any size: {mend}")
     how = parsed(f"'{system.card.id}'", system.knobs, map(split_knob, knobs))
     network = system.picture_network(how).eval()

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from zeuxis.api.restore_beside import camera_notes, colour_chunks, exif_at, pixels_to_a_metre
+from zeuxis.api.restore_words import Chunks, words_of
 from zeuxis.data.bit_depth import avif_bits, dark_notes
 from zeuxis.data.deep_png import CHANNELS, is_deep, read_deep, turned
 from zeuxis.data.picture import (
@@ -53,7 +54,8 @@ class OpenedPicture:
     profile: bytes | None = None  # ICC
     exif: bytes | None = None
     notes: tuple[str, ...] = ()  # what of the file is not kept
-    meaning: tuple[tuple[bytes, bytes], ...] = ()  # chunks of PNG: what its numbers mean, and pixels to a metre
+    beside: Chunks = ()  # of PNG: what its numbers mean, pixels to a metre, what its file says in words
+    xmp: str | None = None  # what of its XMP is true of another file
 
     @property
     def most(self) -> int:
@@ -73,7 +75,7 @@ def open_for_restoring(path: Path) -> OpenedPicture:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of decoders: what they cannot do is an error
             read_header(path)
-            return _with_its_profile(_opened(path))
+            return _with_notes(_opened(path))
     except PictureRefused as reason:
         raise DataError(f"{path}: {reason}") from None
     except MemoryError:
@@ -114,19 +116,19 @@ def _opened(path: Path) -> OpenedPicture:
                 f"{MOST_PROFILE >> 20} MiB of it is refused by many programs"
             )
             profile = None
-        exif = camera_notes(file, notes) if file.format == "TIFF" else None  # decoding turns it, and closes the file
+        said = _said(file, notes) if file.format == "TIFF" else None  # decoding turns it, and closes the file
         require_whole(path, file)
         turn = turn_of(file)
-        exif = exif if file.format == "TIFF" else camera_notes(file, notes)
+        exif, words, xmp = said or _said(file, notes)
         upright = file.transpose(TURNED[turn]) if turn in TURNED else file
-        meaning = (*colour_chunks(path), *pixels_to_a_metre(file.info.get("dpi"), turned=turn >= 5))
+        beside = (*colour_chunks(path), *pixels_to_a_metre(file.info.get("dpi"), turned=turn >= 5), *words)
         if in_half and upright.info.pop("transparency", None) is not None:
             notes.append("its transparent colour, which is of 16 bits, is left out")
     if is_deep(path):
         deep = turned(read_deep(path), turn)
         colours, alpha = (deep[..., :-1], deep[..., -1]) if deep.shape[2] % 2 == 0 else (deep, None)
         notes += dark_notes(int(colours.max()), "restored")
-        return OpenedPicture(colours, alpha, profile, exif, tuple(notes), meaning)
+        return OpenedPicture(colours, alpha, profile, exif, tuple(notes), beside, xmp)
     if upright.mode in WIDE_MODES:
         wide = np.asarray(upright if stored is None else full_range(upright, *stored)).astype(np.int64)
         if wide.min() < 0 or wide.max() > 65535:
@@ -134,7 +136,7 @@ def _opened(path: Path) -> OpenedPicture:
         notes += dark_notes(int(wide.max()), "restored")
         hidden = upright.info.get("transparency")  # one grey, of PNG
         clear = None if hidden is None else np.where(wide == hidden, 0, 65535).astype(np.uint16)
-        return OpenedPicture(wide.astype(np.uint16)[..., None], clear, profile, exif, tuple(notes), meaning)
+        return OpenedPicture(wide.astype(np.uint16)[..., None], clear, profile, exif, tuple(notes), beside, xmp)
     kept = None
     if transparent(upright):
         whole = upright.convert("RGBA")
@@ -142,7 +144,20 @@ def _opened(path: Path) -> OpenedPicture:
         grey = upright.mode in ("1", "L", "LA", "La")
         upright = whole.convert("RGB").convert("L") if grey else whole.convert("RGB")
     shown = np.asarray(upright.convert("L" if upright.mode in ("1", "L") else "RGB"))
-    return OpenedPicture(shown[..., None] if shown.ndim == 2 else shown, kept, profile, exif, tuple(notes), meaning)
+    return OpenedPicture(shown[..., None] if shown.ndim == 2 else shown, kept, profile, exif, tuple(notes), beside, xmp)
+
+
+def _said(file: Image.Image, notes: list[str]) -> tuple[bytes | None, Chunks, str | None]:
+    """The camera's notes of an open file, what it says in words, and its XMP."""
+    return camera_notes(file, notes), *words_of(file, notes)
+
+
+def _with_notes(picture: OpenedPicture) -> OpenedPicture:
+    """Without a profile of other colours than its own, and with a note where nothing of it can be seen."""
+    picture = _with_its_profile(picture)
+    if picture.alpha is None or picture.alpha.any():
+        return picture
+    return replace(picture, notes=(*picture.notes, "it is transparent all over, and so is what is made of it"))
 
 
 def _with_its_profile(picture: OpenedPicture) -> OpenedPicture:
@@ -180,8 +195,8 @@ def enlarged_alpha(given: OpenedPicture, width: int, height: int) -> Pixels | No
 
 
 def chunks_beside(given: OpenedPicture, text: PngInfo, width: int, height: int) -> list[tuple[bytes, bytes]]:
-    """What a PNG of the result holds beside its pixels: text, what its numbers mean, the camera's notes."""
-    found = [*given.meaning, *((kind, content) for kind, content, *_ in text.chunks)]
+    """What a PNG of the result holds beside its pixels: its text, what is kept of the given, the camera's notes."""
+    found = [*((kind, content) for kind, content, *_ in text.chunks), *given.beside]
     if given.profile is not None:
         found.insert(0, (b"iCCP", b"ICC Profile\0\0" + zlib.compress(given.profile)))
     exif = exif_at(given.exif, width, height)
@@ -216,7 +231,7 @@ def behind_filled(picture: OpenedPicture) -> Pixels:
     What nobody sees is often black, and a network would draw an edge where it begins. Colours are averaged, weighted
     by alpha, over squares of 2, 4, 8, ... pixels, and each pixel takes the finest that holds any.
     """
-    if picture.alpha is None or picture.alpha.min() > 0:
+    if picture.alpha is None or picture.alpha.min() > 0 or not picture.alpha.any():  # there is no colour to take
         return picture.colours
     colours = torch.from_numpy(picture.colours.astype(np.float32)).permute(2, 0, 1)[None]  # (1, C, H, W)
     weight = torch.from_numpy(picture.alpha.astype(np.float32) / picture.most)[None, None]

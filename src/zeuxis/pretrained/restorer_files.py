@@ -18,6 +18,18 @@ from zeuxis.pretrained.parts import PICKLES
 from zeuxis.pretrained.restorer import Restorer, task_of
 from zeuxis.pretrained.restorer_keys import is_restorer, read_public
 
+OTHERS = {  # what is published beside PyTorch's own, and how it is called
+    ".onnx": "ONNX",
+    ".tflite": "TensorFlow's",
+    ".pb": "TensorFlow's",
+    ".h5": "Keras'",
+    ".keras": "Keras'",
+    ".engine": "TensorRT's",
+    ".trt": "TensorRT's",
+    ".mlmodel": "Core ML's",
+    ".mlpackage": "Core ML's",
+    ".t7": "Lua Torch's",
+}
 UNKNOWN_LICENCE = "not known: see where the file is from"
 
 
@@ -32,9 +44,16 @@ def load_restorer_file(path: Path) -> Restorer:
         if near := paths_near(str(path)):
             raise UsageError(f"there is no file {path}: did you mean {' or '.join(near)}?")
         raise UsageError(f"there is no file {path}: give a checkpoint in safetensors, or ncnn's .param beside its .bin")
+    if path.suffix == ".bin" and (graph := path.with_suffix(".param")).is_file():
+        raise UsageError(f"{path} holds the numbers of ncnn: give {graph.name} beside it")
     if path.suffix in PICKLES:
         raise UsageError(
             f"{path} is a pickle, which is never opened here: zeuxis convert {word(path)}, then --model its result"
+        )
+    if (kind := OTHERS.get(path.suffix.lower())) is not None:
+        raise UsageError(
+            f"{path} is {kind}, which is not read: give the checkpoint of PyTorch that it was made of, in safetensors, "
+            "or through zeuxis convert"
         )
     try:
         tensors = load_file(path)
