@@ -21,6 +21,8 @@ from hostile import chunk, coded, damaged, unusual
 from PIL import Image, ImageCms
 from safetensors.torch import save_file
 
+from zeuxis.api import restore as api_restore
+from zeuxis.api import restore_page
 from zeuxis.api.marks import detect_in
 from zeuxis.api.restore import restore
 from zeuxis.api.restore_models import restorer_for
@@ -445,6 +447,18 @@ def test_the_page_shows_each_before_and_after(twice: Path, tmp_path: Path) -> No
     assert len(restore([given], twice, out=given / "better").before) == 2
 
 
+def test_no_more_parts_are_written_than_the_page_shows(
+    same: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (api_restore, restore_page):
+        monkeypatch.setattr(module, "MOST_PAIRS", 2)
+    given = folder_of(tmp_path, 5)
+    made = restore([given], same, out=tmp_path / "out")
+    assert len(made.done) == 5 and made.page is not None
+    assert len(list((tmp_path / "out" / "index-files").iterdir())) == 4 and len(shown_on(made.page)) == 2
+    assert "And 3 more." in made.page.read_text(encoding="utf-8")
+
+
 def shown_on(page: Path) -> dict[str, Path]:
     """The picture that a page shows before each heading's picture was restored."""
     found = re.findall(r"<h2>([^<]+)</h2><div class=row><figure><img src='([^']+)'", page.read_text(encoding="utf-8"))
@@ -542,7 +556,7 @@ def test_tasks_that_nothing_at_hand_does_are_refused(
         (None, "deblur", Unsupported, "zeuxis train deblur --data ~/photos trains one"),
         (None, "face", Unsupported, "zeuxis convert GFPGANv1.4.pth"),
         (None, "denoize", UnknownName, "did you mean denoise"),
-        (twice, "enlarge:4", UsageError, "does enlarge:2, not enlarge:4"),
+        (twice, "enlarge:4", UsageError, r"does enlarge:2, not enlarge:4: --model (enlarge-4|realesrgan-x4plus) does"),
         (twice, "enlarge:8", UsageError, "zeuxis train sr-resnet --data ~/photos --scale 8 trains one"),
         (twice, "denoise", UsageError, "does enlarge:2, not denoise: --model denoise does"),
         (same, "enlarge:2", UsageError, "does denoise, not enlarge:2"),

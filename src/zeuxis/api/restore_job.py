@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zeuxis.api.marks import other_marks
 from zeuxis.api.restore_faces import FaceMoved, restore_faces
+from zeuxis.api.restore_masks import hidden_by, mask_for
 from zeuxis.api.restore_page import busiest, shown_of
 from zeuxis.api.restore_panorama import Widening, alpha_beside, beside_nothing, widened, widening_of
 from zeuxis.api.restore_paths import Errand
@@ -26,14 +27,11 @@ from zeuxis.api.restore_picture import (
     enlarged_alpha,
     for_network,
     from_network,
-    header_of,
     in_colour,
     in_kind_of,
     part_of,
     with_channels,
 )
-from zeuxis.api.still import mask_of
-from zeuxis.data.picture import PictureRefused
 from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.files import file_hash
 from zeuxis.nn.footprint import GIB
@@ -61,7 +59,10 @@ class RestoringJob:
     faces: tuple[FacePlace, ...] = ()  # where they are, of a network of faces; found where none is given
 
     def record_of(self, errand: Errand) -> dict[str, Any]:
-        """How the result is made; the same picture and model give the same."""
+        """How the result is made; the same picture and model give the same.
+
+        Raises :class:`UsageError` where there is no mask for it, and OSError where its file cannot be read.
+        """
         made = record(
             model=self.restorer.name,
             system=RESTORER,
@@ -69,7 +70,7 @@ class RestoringJob:
             recipe=None,
             data=None,
             seed=self.restorer.seed,
-            sampling=self._sampling(),
+            sampling=self._sampling(errand),
             condition={"source": {"file": errand.source.name, "sha256": file_hash(errand.source)}},
             device=self.device,
         )
@@ -77,8 +78,8 @@ class RestoringJob:
         mark = {WATERMARK: SCHEME} if asked().watermark else {}
         return {**made, "disclosure": DISCLOSURE, "tiles": tiles, "licence": self.restorer.licence, **mark}
 
-    def _sampling(self) -> dict[str, Any]:
-        mask = self.restorer.mask
+    def _sampling(self, errand: Errand) -> dict[str, Any]:
+        mask = mask_for(self.restorer.mask, errand)
         hidden = {} if mask is None else {"mask": file_hash(mask)}
         held = {} if self.restorer.fidelity is None else {"fidelity": self.restorer.fidelity.share}
         faces = {"faces": [_plain(place) for place in self.faces]} if self.faces else {}
@@ -213,7 +214,8 @@ class RestoringJob:
         network = self.restorer.network
         colours = behind_filled(given)
         height, width, channels = colours.shape
-        hidden = None if self.restorer.mask is None else _hidden(self.restorer.mask, errand.source, width, height)
+        mask = mask_for(self.restorer.mask, errand)
+        hidden = None if mask is None else hidden_by(mask, errand.source, width, height)
         many, past = sum(map(len, tile_places(height, width, self.tiling))), 0
 
         def read(place: Place) -> Tensor:
@@ -269,28 +271,6 @@ def _hash_in(record: dict[str, Any]) -> object:
 
 def _same(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and one.samefile(other)
-
-
-def _hidden(mask: Path, picture: Path, width: int, height: int) -> Tensor:
-    """The mask ``(1, H, W)`` of a picture, 1 where it is to be made.
-
-    Raises :class:`UsageError` for one of another size, or that hides nothing or everything.
-    """
-    try:
-        header = header_of(mask)
-    except PictureRefused as reason:
-        raise UsageError(f"the mask {mask}: {reason}") from None
-    if (header.width, header.height) != (width, height):
-        raise UsageError(
-            f"the mask {mask} is {header.width}x{header.height} pixels and {picture} {width}x{height}: give one of the "
-            "picture's size"
-        )
-    marks = mask_of(str(mask), (width, height), f"the mask {mask}")
-    share = float(marks.mean())
-    if share in (0.0, 1.0):
-        what = "nothing of the picture: make what is to be painted" if share == 0 else "all of it: make what is to stay"
-        raise UsageError(f"the mask {mask} hides {what} {'light' if share == 0 else 'dark'}")
-    return marks
 
 
 def _beside(colours: Pixels, alpha: Pixels) -> Pixels:

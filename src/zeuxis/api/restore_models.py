@@ -137,8 +137,9 @@ def _asked_for(model: str | Path | None, task: str | None, knobs: Sequence[str])
         mend = NEEDS_FILE.get(task, "leave --task out") if ships is None else f"--model {ships} does"
         raise UsageError(f"{what}: {mend}")
     if wanted > found.network.scale:
-        other = f"'{FIRST_CHOICE}' enlarges by {FIRST_SCALE}" if wanted <= FIRST_SCALE else how_to_have(task)
-        raise UsageError(f"'{found.name}' does {found.task}, not {task}: {other}")
+        other = at_hand_for(task)
+        mend = how_to_have(task) if other is None else f"--model {other} does"
+        raise UsageError(f"'{found.name}' does {found.task}, not {task}: {mend}")
     return replace(found, network=Reduced(found.network, wanted).eval(), task=task)
 
 
@@ -159,8 +160,8 @@ def _mask_file(name: str, model: str) -> Path:
     if not name:
         raise UsageError(f"'{model}' makes what a mask hides: give --task inpaint:MASK.png, light where it is to paint")
     path = Path(name)
-    if not path.is_file():
-        raise NoSuchPath("file", path, f"--task inpaint:{name}: ")
+    if not path.is_file() and not path.is_dir():
+        raise NoSuchPath("file or folder", path, f"--task inpaint:{name}: ")
     return path
 
 

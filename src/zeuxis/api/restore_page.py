@@ -50,12 +50,13 @@ def write_page(page: Path, names: Sequence[str], model: str, task: str, problems
     found = [name for name in names if all(file.is_file() for file in preview_files(page, name))]
     made = Page("Before and after", f"{counted(len(names), 'picture')}, {task} by {model}.")
     made.command(command)
-    for name in found[:MOST_PAIRS]:
+    shown = found[:MOST_PAIRS]
+    for name in shown:
         before, after = (f"{file.parent.name}/{file.name}" for file in preview_files(page, name))
         made.heading(name)
         made.pictures({"before: real, enlarged by cubic interpolation": before, "after": after})
-    if len(found) > MOST_PAIRS:
-        made.text(f"And {len(found) - MOST_PAIRS} more.")
+    if len(names) > len(shown):
+        made.text(f"And {len(names) - len(shown)} more.")
     if problems:
         made.heading("Not restored")
         for line in problems:

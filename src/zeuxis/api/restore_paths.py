@@ -55,6 +55,24 @@ class Errands:
             if folder.is_dir():
                 remove_drafts(folder, time.time())
 
+    def outside(self, masks: Path) -> Errands:
+        """All but the pictures in a folder of masks, which may lie inside that of the pictures.
+
+        Raises :class:`UsageError` where there are no others.
+        """
+        inside = masks.resolve()
+        folders = [errand.source.parent.resolve() for errand in self.each]
+        each = tuple(
+            errand
+            for errand, folder in zip(self.each, folders, strict=True)
+            if inside != folder and inside not in folder.parents
+        )
+        if not each:
+            raise UsageError(
+                f"{masks} is the folder of masks, and there is no picture beside it: give the pictures' own"
+            )
+        return replace(self, each=each)
+
     @property
     def passed_over(self) -> tuple[str, ...]:
         """A line for each file that is not looked into, with the mend of those that are pictures all the same."""

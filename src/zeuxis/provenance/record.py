@@ -14,6 +14,7 @@ import platform
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -54,13 +55,19 @@ class CarriesNoRecord(UsageError):
 
 
 def versions() -> dict[str, str]:
-    """The versions that may change pixels. Reads package metadata: imports nothing heavy."""
+    """The versions that may change pixels. Reads package metadata, once: imports nothing heavy."""
     return {
         "zeuxis": __version__,
-        "torch": version("torch"),
-        "numpy": version("numpy"),
+        "torch": _installed("torch"),
+        "numpy": _installed("numpy"),
         "python": platform.python_version(),
     }
+
+
+@cache
+def _installed(package: str) -> str:
+    """Its version, which takes milliseconds to read: of each picture of a folder that would add up."""
+    return version(package)
 
 
 def record(

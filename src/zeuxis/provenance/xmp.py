@@ -92,7 +92,9 @@ def _says(description: Element) -> bool:
     left = [one for one in description.attributes.values() if one.namespaceURI not in (RDF, XMLNS_NAMESPACE)]
     if left or any(isinstance(child, Element) for child in description.childNodes):
         return True
-    description.parentNode.removeChild(description)
+    parent = description.parentNode
+    assert parent is not None
+    parent.removeChild(description)
     return False
 
 
