@@ -242,7 +242,7 @@ def test_files_are_safetensors_and_pickles_are_sent_to_convert(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("m.onnx", b"\x08\x07", "is ONNX, which is not read: give the checkpoint of PyTorch"),
+        ("m.onnx", b"\x08\x07", "it is ONNX, which is not read: give the checkpoint of PyTorch"),
         ("m.safetensors", b"", "it is empty: fetch it again"),
         ("n.bin", bytes(4), r"holds the numbers of ncnn: give n\.param beside it"),
     ],

@@ -116,6 +116,10 @@ def test_a_grey_photograph_gets_colours(tmp_path: Path) -> None:
     run = run_of(tmp_path, built("palette", network=UNET, steps=2), "scenes | grey")
     (made,) = restore([photo(tmp_path, mode="L")], run).done
     assert Image.open(made).mode == "RGB" and restorer_for(run, None).task == "colorize"
+    profile = bytes(16) + b"GRAY" + bytes(108)
+    Image.open(photo(tmp_path, mode="L")).save(tmp_path / "profile.png", icc_profile=profile)
+    told = restore([tmp_path / "profile.png"], run)
+    assert "icc_profile" not in Image.open(told.done[0]).info and "profile is of grey: it is left out" in told.notes[-1]
 
 
 DEBLUR = {"blocks": 1, "width": 4, "critic_width": 4, "scales": 2, "strides": (2, 2)}

@@ -13,7 +13,7 @@ from zeuxis.api.restore_job import RestoringJob
 from zeuxis.api.restore_models import restorer_for
 from zeuxis.api.restore_page import MOST_PAIRS, write_page, write_preview
 from zeuxis.api.restore_paths import Errand, Errands, errands_of
-from zeuxis.api.restore_picture import header_of, open_for_restoring
+from zeuxis.api.restore_picture import header_of
 from zeuxis.data.picture import PictureRefused
 from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.nn.footprint import GIB
@@ -113,7 +113,7 @@ def restore(
             report(label, (so_far + share * pixels) / whole)
 
         try:
-            given = open_for_restoring(errand.source)
+            given = job.opened(errand)
             where, wider = job.places(errand, given), job.widening(errand, given)
             shown, box = job.shown(given, where, wider) if errand in paged else (None, None)
             made, people = job.run(errand, given, record, box, told, where, wider)

@@ -29,6 +29,7 @@ from zeuxis.api.restore_picture import (
     from_network,
     in_colour,
     in_kind_of,
+    open_for_restoring,
     part_of,
     with_channels,
 )
@@ -103,6 +104,11 @@ class RestoringJob:
             return False
         raise UsageError(f"{errand.target} is there, and is {what}: give another --out, or --overwrite")
 
+    def opened(self, errand: Errand) -> OpenedPicture:
+        """The picture, with the channels that its result has; raises as :func:`open_for_restoring`."""
+        given = open_for_restoring(errand.source)
+        return in_colour(given) if self.restorer.task == "colorize" and given.colours.shape[2] == 1 else given
+
     def places(self, errand: Errand, given: OpenedPicture) -> tuple[FacePlace, ...]:
         """Where the faces are that are restored; none where the whole picture is.
 
@@ -158,8 +164,6 @@ class RestoringJob:
                 f"'{self.restorer.name}' is for pictures of {network.channels} channels: no photograph is"
             )
         scale = network.scale
-        if self.restorer.task == "colorize" and given.colours.shape[2] == 1:
-            given = in_colour(given)
         height, width, channels = given.colours.shape
         size = (width * scale, height * scale)
         if wider is None:

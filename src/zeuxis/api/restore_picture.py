@@ -206,9 +206,10 @@ def chunks_beside(given: OpenedPicture, text: PngInfo, width: int, height: int) 
 
 
 def in_colour(picture: OpenedPicture) -> OpenedPicture:
-    """A grey picture in red, green and blue."""
+    """A grey picture in red, green and blue, of which a profile of grey says nothing."""
     colours: Pixels = np.concatenate([picture.colours] * 3, axis=2)
-    return replace(picture, colours=colours, profile=None)
+    lost = () if picture.profile is None else ("its colour profile is of grey: it is left out",)
+    return replace(picture, colours=colours, profile=None, notes=(*picture.notes, *lost))
 
 
 def part_of(picture: OpenedPicture, box: Box) -> OpenedPicture:

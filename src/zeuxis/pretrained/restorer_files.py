@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from zeuxis.errors import UsageError, WeightsError, paths_near
 from zeuxis.escaping import word
-from zeuxis.files import file_hash, why_no_tensors
+from zeuxis.files import file_hash, other_format, why_no_tensors
 from zeuxis.pretrained.kind import told_of_wrapper
 from zeuxis.pretrained.ncnn_files import read_network
 from zeuxis.pretrained.ncnn_networks import network_of
@@ -18,18 +18,6 @@ from zeuxis.pretrained.parts import PICKLES
 from zeuxis.pretrained.restorer import Restorer, task_of
 from zeuxis.pretrained.restorer_keys import is_restorer, read_public
 
-OTHERS = {  # what is published beside PyTorch's own, and how it is called
-    ".onnx": "ONNX",
-    ".tflite": "TensorFlow's",
-    ".pb": "TensorFlow's",
-    ".h5": "Keras'",
-    ".keras": "Keras'",
-    ".engine": "TensorRT's",
-    ".trt": "TensorRT's",
-    ".mlmodel": "Core ML's",
-    ".mlpackage": "Core ML's",
-    ".t7": "Lua Torch's",
-}
 UNKNOWN_LICENCE = "not known: see where the file is from"
 
 
@@ -50,11 +38,8 @@ def load_restorer_file(path: Path) -> Restorer:
         raise UsageError(
             f"{path} is a pickle, which is never opened here: zeuxis convert {word(path)}, then --model its result"
         )
-    if (kind := OTHERS.get(path.suffix.lower())) is not None:
-        raise UsageError(
-            f"{path} is {kind}, which is not read: give the checkpoint of PyTorch that it was made of, in safetensors, "
-            "or through zeuxis convert"
-        )
+    if (what := other_format(path)) is not None:
+        raise UsageError(f"{path} cannot be read: {what}")
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
