@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,9 +22,9 @@ from zeuxis.api.restore_picture import (
     Box,
     OpenedPicture,
     Pixels,
+    alpha_rows,
     behind_filled,
     chunks_beside,
-    enlarged_alpha,
     for_network,
     from_network,
     in_colour,
@@ -168,9 +168,10 @@ class RestoringJob:
         size = (width * scale, height * scale)
         if wider is None:
             self._check_room(errand, given)
-            alpha = enlarged_alpha(given, *size)
+            alpha = alpha_rows(given, *size)
         else:
-            size, alpha = (wider.whole, height), alpha_beside(given, wider)
+            size = (wider.whole, height)
+            alpha = alpha_rows(replace(given, alpha=alpha_beside(given, wider)), *size)
             record = record | {"panorama": wider.record(), "disclosure": wider.disclosure()}
         whole, moved = self._with_faces(errand, given, places) if places else (None, [])
         if wider is not None:
@@ -191,7 +192,7 @@ class RestoringJob:
             made = self._rows(errand, given, told) if whole is None else iter([whole])
             for rows in marked_rows(made) if WATERMARK in record else made:
                 at = out.rows
-                shown = rows if alpha is None else _beside(rows, alpha[at : at + len(rows)])
+                shown = rows if alpha is None else _beside(rows, alpha(at, at + len(rows)))
                 out.write(shown)
                 kept.append(shown[max(0, top - at) : max(0, bottom - at), left:right].copy())
         if asked().credentials:
@@ -245,7 +246,7 @@ class RestoringJob:
         free, scale = free_memory("cpu"), self.restorer.network.scale
         height, width = (scale * side for side in given.colours.shape[:2])
         rows = min(height, scale * self.tiling.tile)
-        needs = BANDS * rows * width * given.colours.shape[2] + (0 if given.alpha is None else height * width)
+        needs = BANDS * rows * width * given.colours.shape[2]
         if free is not None and needs > free:
             raise DataError(
                 f"{errand.source}: a result of {width}x{height} pixels needs {needs / GIB:.2g} GiB, of which "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,6 +43,7 @@ SOURCE_TYPE = f"{SOURCE_TYPES}compositeWithTrainedAlgorithmicMedia"  # a photogr
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 PROFILES = {1: b"GRAY", 3: b"RGB "}  # how the profile of so many channels calls their colours
+BAND = 512  # rows that are looked at a time; even
 SEVERAL = {"TIFF": "it has {} pages: the first", "MPO": "it holds {} pictures: the first"}
 
 
@@ -183,15 +185,25 @@ def in_kind_of(pixels: Pixels, values: Tensor) -> Pixels:
     return found.astype(np.uint8) if pixels.dtype == np.uint8 else found.astype(np.uint16)
 
 
-def enlarged_alpha(given: OpenedPicture, width: int, height: int) -> Pixels | None:
-    """Its transparency at another size, by cubic interpolation; None where it has none."""
+def alpha_rows(given: OpenedPicture, width: int, height: int) -> Callable[[int, int], Pixels] | None:
+    """Of its transparency at another size, by cubic interpolation, the rows from one to before another.
+
+    None where it has none. The whole of it is never held: of a large picture it would be the largest of all.
+    """
     alpha = given.alpha
-    if alpha is None or alpha.shape == (height, width):
-        return alpha
-    if alpha.dtype == np.uint8:
-        return np.asarray(Image.fromarray(alpha).resize((width, height), Image.Resampling.BICUBIC))
-    large = np.asarray(Image.fromarray(alpha.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC))
-    return large.clip(0, given.most).round().astype(np.uint16)
+    if alpha is None:
+        return None
+    if alpha.shape == (height, width):
+        return lambda top, bottom: alpha[top:bottom]
+    deep = alpha.dtype != np.uint8
+    image, scale = Image.fromarray(alpha.astype(np.float32) if deep else alpha), alpha.shape[0] / height
+
+    def rows(top: int, bottom: int) -> Pixels:
+        box = (0.0, top * scale, float(image.width), bottom * scale)  # the kernel sees what lies around it too
+        found = np.asarray(image.resize((width, bottom - top), Image.Resampling.BICUBIC, box=box))
+        return found.clip(0, given.most).round().astype(np.uint16) if deep else found
+
+    return rows
 
 
 def chunks_beside(given: OpenedPicture, text: PngInfo, width: int, height: int) -> list[tuple[bytes, bytes]]:
@@ -230,15 +242,31 @@ def behind_filled(picture: OpenedPicture) -> Pixels:
     """The colours with those of wholly transparent pixels taken from around them.
 
     What nobody sees is often black, and a network would draw an edge where it begins. Colours are averaged, weighted
-    by alpha, over squares of 2, 4, 8, ... pixels, and each pixel takes the finest that holds any.
+    by alpha, over squares of 2, 4, 8, ... pixels, and each pixel takes the finest that holds any. Some rows at a time
+    are looked at, but for what is a quarter as large.
     """
-    if picture.alpha is None or picture.alpha.min() > 0 or not picture.alpha.any():  # there is no colour to take
+    alpha = picture.alpha
+    if alpha is None or alpha.min() > 0 or not alpha.any():  # there is nothing to fill, or no colour to take
         return picture.colours
-    colours = torch.from_numpy(picture.colours.astype(np.float32)).permute(2, 0, 1)[None]  # (1, C, H, W)
-    weight = torch.from_numpy(picture.alpha.astype(np.float32) / picture.most)[None, None]
-    filled = _filled(colours * weight, weight)
-    kept = torch.where(weight > 0, colours, filled)
-    return in_kind_of(picture.colours, kept[0].permute(1, 2, 0).clamp(0, picture.most))
+    height, width = alpha.shape
+    bands = [slice(top, min(height, top + BAND)) for top in range(0, height, BAND)]
+    halves = [[avg_pool2d(values, 2, ceil_mode=True) for values in _weighted(picture, band)] for band in bands]
+    coarse = _filled(*(torch.cat(parts, 2) for parts in zip(*halves, strict=True)))
+    made = picture.colours.copy()
+    for band in bands:
+        hidden = torch.from_numpy(alpha[band] == 0)
+        rows, columns = torch.arange(band.start, band.stop) // 2, torch.arange(width) // 2
+        near = coarse[0, :, rows][:, :, columns].permute(1, 2, 0)  # (n, W, C)
+        made[band][hidden.numpy()] = in_kind_of(made, near[hidden].clamp(0, picture.most))
+    return made
+
+
+def _weighted(picture: OpenedPicture, band: slice) -> tuple[Tensor, Tensor]:
+    """Some rows of the colours ``(1, C, n, W)`` times their alpha, and that."""
+    assert picture.alpha is not None
+    colours = torch.from_numpy(picture.colours[band].astype(np.float32)).permute(2, 0, 1)[None]
+    weight = torch.from_numpy(picture.alpha[band].astype(np.float32) / picture.most)[None, None]
+    return colours * weight, weight
 
 
 def _filled(weighted: Tensor, weight: Tensor) -> Tensor:
