@@ -111,6 +111,18 @@ def test_all_pictures_of_a_folder_may_be_given_again(
     assert again.name == "a-restored-restored.png"
 
 
+def test_an_empty_path_is_not_the_folder_here(
+    same: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(pictures(tmp_path / "in", "a.png"))
+    for more in (["--model", str(same)], [], ["--model", str(same), "--pair", "noise:0.1"]):
+        assert main(["restore", "", *more]) == 2
+        assert "one of the paths is empty" in capsys.readouterr().err
+    assert not (tmp_path / "in-restored").exists()
+    with pytest.raises(UsageError, match="one of the paths is empty"):
+        restore([""], same)
+
+
 def test_a_picture_that_is_given_twice_is_restored_once(same: Path, tmp_path: Path) -> None:
     given = pictures(tmp_path / "in", "a.png")
     (given / "link.png").symlink_to("a.png")

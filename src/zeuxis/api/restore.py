@@ -12,7 +12,7 @@ from zeuxis.api.restore_faces import FaceMoved
 from zeuxis.api.restore_job import RestoringJob
 from zeuxis.api.restore_models import restorer_for
 from zeuxis.api.restore_page import MOST_PAIRS, write_page, write_preview
-from zeuxis.api.restore_paths import Errand, Errands, errands_of
+from zeuxis.api.restore_paths import Errand, Errands, errands_of, paths_of
 from zeuxis.api.restore_picture import header_of
 from zeuxis.data.picture import PictureRefused
 from zeuxis.errors import DataError, Unsupported, UsageError
@@ -87,7 +87,7 @@ def restore(
         UsageError: what is asked for cannot be done, and :class:`Unsupported` where no model at hand does it.
         DataError: none of all the pictures could be restored.
     """
-    errands = errands_of([Path(path) for path in paths], None if out is None else Path(out), "restored")
+    errands = errands_of(paths_of(paths), None if out is None else Path(out), "restored")
     restorer = restorer_for(model, task, knobs, fidelity, seed)
     if restorer.mask is not None and restorer.mask.is_dir():
         errands = errands.outside(restorer.mask)

@@ -79,6 +79,13 @@ class Errands:
         return tuple(f"{file}: {_why_not(file)}" for file in self.others)
 
 
+def paths_of(given: Sequence[str | Path]) -> list[Path]:
+    """The paths that were given; an empty one, as an unset variable of a shell leaves it, is not the folder here."""
+    if "" in given:
+        raise UsageError("one of the paths is empty: name a picture or a folder (. is the folder where you are)")
+    return [Path(path) for path in given]
+
+
 def errands_of(paths: Sequence[Path], out: Path | None, made: Literal["restored", "translated"]) -> Errands:
     """What is to be done for the files and folders ``paths``, with results in ``out`` or beside them.
 

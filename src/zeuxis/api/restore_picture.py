@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 import zlib
 from collections.abc import Callable
@@ -43,6 +44,7 @@ SOURCE_TYPE = f"{SOURCE_TYPES}compositeWithTrainedAlgorithmicMedia"  # a photogr
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 PROFILES = {1: b"GRAY", 3: b"RGB "}  # how the profile of so many channels calls their colours
+SEEN = 3  # rows that cubic interpolation sees beside its own, and one more
 BAND = 512  # rows that are looked at a time; even
 SEVERAL = {"TIFF": "it has {} pages: the first", "MPO": "it holds {} pictures: the first"}
 
@@ -195,13 +197,14 @@ def alpha_rows(given: OpenedPicture, width: int, height: int) -> Callable[[int, 
         return None
     if alpha.shape == (height, width):
         return lambda top, bottom: alpha[top:bottom]
-    deep = alpha.dtype != np.uint8
-    image, scale = Image.fromarray(alpha.astype(np.float32) if deep else alpha), alpha.shape[0] / height
+    scale = alpha.shape[0] / height
 
     def rows(top: int, bottom: int) -> Pixels:
-        box = (0.0, top * scale, float(image.width), bottom * scale)  # the kernel sees what lies around it too
-        found = np.asarray(image.resize((width, bottom - top), Image.Resampling.BICUBIC, box=box))
-        return found.clip(0, given.most).round().astype(np.uint16) if deep else found
+        first = max(0, math.floor(top * scale) - SEEN)
+        part = alpha[first : math.ceil(bottom * scale) + SEEN].astype(np.float32)
+        box = (0.0, top * scale - first, float(part.shape[1]), bottom * scale - first)  # the kernel sees around it too
+        found = Image.fromarray(part).resize((width, bottom - top), Image.Resampling.BICUBIC, box=box)
+        return np.asarray(found).clip(0, given.most).round().astype(alpha.dtype)
 
     return rows
 

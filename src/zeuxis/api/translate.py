@@ -13,7 +13,7 @@ from zeuxis.api.given import parts_in
 from zeuxis.api.marks import other_marks
 from zeuxis.api.model import Model
 from zeuxis.api.pictures import sheet, to_pil
-from zeuxis.api.restore_paths import TRANSLATED, Errand, errands_of
+from zeuxis.api.restore_paths import TRANSLATED, Errand, errands_of, paths_of
 from zeuxis.api.still import picture_of, size_of
 from zeuxis.data.bit_depth import brightest, dark_notes
 from zeuxis.data.picture import read_kept
@@ -148,7 +148,7 @@ def _check(model: Model) -> None:
 def _errands(model: Model, paths: Sequence[str], out: Path | None) -> _Given:
     channels = (model.spec.source_shape or model.spec.shape).channels
     if channels in (1, 3):
-        found = errands_of([Path(path) for path in paths], out, "translated")
+        found = errands_of(paths_of(paths), out, "translated")
         found.sweep()
         page = found.page.with_name("before-after.png")
         if len(found.each) == 1:
