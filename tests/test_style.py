@@ -276,7 +276,7 @@ def test_of_a_style_that_was_there_already_no_share_is_told(
     pictures: tuple[Path, Path], capsys: pytest.CaptureFixture
 ) -> None:
     photo, _ = pictures
-    args = ["--iterations", "1", "--features", "judge-scenes-rich", "--size", "32", "--no-sheet"]
+    args = ["--iterations", "1", "--features", "judge-scenes-rich", "--size", "48", "--no-sheet"]
     assert main(["style", str(photo), "--like", str(photo), *args]) == 0
     said = capsys.readouterr().out
     assert "it was in this style already" in said and "%" not in said
