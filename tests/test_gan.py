@@ -97,7 +97,11 @@ def test_k_steps_of_the_discriminator_are_on_fresh_batches() -> None:
         seen.append(len(seen))
         return [turn(seed=len(seen))]
 
-    play_round(system, system.players(), draw, lambda player, loss, turns: moved.append(player.name))
+    def step(player, loss, turns) -> None:
+        loss(turns[0])
+        moved.append(player.name)
+
+    play_round(system, system.players(), draw, step)
     assert moved == ["discriminator"] * 3 + ["generator"] and len(seen) == 3
 
 
@@ -105,6 +109,7 @@ def test_it_learns_points_on_a_line() -> None:
     """One number a picture: what is made moves over to where the data are."""
     data = ScalarNormal(0.5, 0.1)
     system = gan(Shape(1, 1, 1), hidden=16, units=8, keep_input=1.0, keep_hidden=1.0)
+    system.generator.begun.fill_(True)  # else it would begin there
     players = system.players()
     makers = {p.name: torch.optim.Adam(p.parameters(), 5e-3, (0.0, 0.9)) for p in players}
     rng, means = Stream(0), []
@@ -119,6 +124,33 @@ def test_it_learns_points_on_a_line() -> None:
         with torch.no_grad():
             means.append(system.decode(Stream(7).normal(64, 4)).mean().item())
     assert abs(means[0]) < 0.1 and sum(means[-60:]) / 60 == pytest.approx(0.5, abs=0.2)  # it may circle about it
+
+
+def test_the_first_round_leaves_the_generator_about_the_mean_of_the_data_whatever_its_parts() -> None:
+    data = torch.linspace(-1, 1, 24).view(6, 1, 2, 2)
+    left = []
+    for parts in (1, 3):
+        system = gan(Shape(1, 2, 2), hidden=16, units=8)
+        turns = [Turn(Batch(part), Stream(0), 0, 0.0) for part in data.chunk(parts)]
+
+        def lowered(player, loss, turns) -> None:
+            for one in turns:
+                loss(one)
+
+        play_round(system, system.players(), lambda turns=turns: turns, lowered)
+        left.append(system.generator.get_parameter("layers.4.bias").detach())
+    assert torch.allclose(2 * left[0].sigmoid() - 1, data.mean(0).flatten(), atol=1e-6) and torch.equal(*left)
+    before = left[0].clone()
+    system.after_round(Turn(Batch(-data), Stream(0), 1, 0.0))  # once
+    assert torch.equal(system.generator.get_parameter("layers.4.bias"), before)
+
+
+@pytest.mark.parametrize(("from_black", "wanted"), [(True, [0.0, 0.5, 0.75, 1.0]), (False, [-1.0, 0.0, 0.5, 1.0])])
+def test_pixels_are_judged_in_zero_to_one(from_black: bool, wanted: list[float]) -> None:
+    system, seen = gan(Shape(1, 2, 2), hidden=16, units=8, from_black=from_black), list[Tensor]()
+    system.discriminator.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    system.judge(torch.tensor([[-1.0, 0.0, 0.5, 1.0]]))
+    assert torch.equal(seen[0], torch.tensor([wanted]))
 
 
 def test_the_best_discriminator_is_found() -> None:

@@ -100,7 +100,8 @@ def test_networks_take_sides_that_4_divides() -> None:
 def test_the_study_is_fair() -> None:
     """One generator, one critic or autoencoder, the same data, batch, average and latents for every objective.
 
-    Whether the critic is normalised is each objective's own, as the study searched it.
+    Whether the critic is normalised is each objective's own, and the rate of those whose critic rebuilds pictures
+    another: the study searched both.
     """
     plans = [load_recipe(name) for name in STUDY]
     assert len({(p.data, p.size, p.train.batch, p.train.ema, p.train.channels_last) for p in plans}) == 1
@@ -116,7 +117,7 @@ def test_the_study_is_fair() -> None:
         logit = system.critic.layers[-1].bias if kind == "critic" else None
         counts[kind].add(count(system.critic) - normed - (0 if logit is None else logit.numel()))
         rates = {p.lr for p in system.players() if p.optimiser == "adam"}
-        assert rates <= {2e-4}
+        assert rates <= {2e-4 if kind == "critic" else 1e-3}
     assert {len(found) for found in counts.values()} == {1}, counts
 
 

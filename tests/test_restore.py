@@ -577,7 +577,7 @@ def test_tasks_that_nothing_at_hand_does_are_refused(
         (None, None, UsageError, "say what to do"),
         (None, "enlarge:5", Unsupported, "zeuxis train sr-resnet --data ~/photos --scale 5 trains one"),
         (None, "enlarge:9", UsageError, "write enlarge:2"),
-        (None, "deblur", Unsupported, "zeuxis train deblur --data ~/photos trains one"),
+        (None, "colorize", Unsupported, "zeuxis train colorizer --data ~/photos --size 64 trains one"),
         (None, "face", Unsupported, "zeuxis convert GFPGANv1.4.pth"),
         (None, "denoize", UnknownName, "did you mean denoise"),
         (twice, "enlarge:4", UsageError, r"does enlarge:2, not enlarge:4: --model (enlarge-4|realesrgan-x4plus) does"),

@@ -56,6 +56,15 @@ def test_noise_of_any_strength_is_removed(portraits: torch.Tensor, levels: int, 
     assert float(gained.min()) > decibels
 
 
+@pytest.mark.parametrize(("deviation", "decibels"), [(1.0, 1.0), (1.5, 1.5), (2.2, 1.5)])
+def test_blur_of_any_strength_is_removed(portraits: torch.Tensor, deviation: float, decibels: float) -> None:
+    soft = parse_chain(f"blur:{deviation}")(portraits, ImageRng.counting(0, 4))
+    with torch.inference_mode():
+        made = 2 * restorer_for(None, "deblur").network((soft + 1) / 2) - 1
+    gained = psnr(made.clamp(-1, 1), portraits) - psnr(soft, portraits)
+    assert float(gained.min()) > decibels
+
+
 @pytest.mark.parametrize(("quality", "decibels"), [(10, 0.4), (30, 0.4)])
 def test_blocks_of_any_quality_are_removed(portraits: torch.Tensor, quality: int, decibels: float) -> None:
     coded = parse_chain(f"jpeg:{quality}")(portraits, ImageRng.counting(0, 4))

@@ -18,6 +18,7 @@ class ShippedRestorer:
 SHIPPED = {
     "denoise": ShippedRestorer("denoise", "photographs, noise of any strength"),
     "jpeg": ShippedRestorer("jpeg", "photographs, JPEG of any quality"),
+    "deblur": ShippedRestorer("deblur", "photographs, out of focus, moved or soft"),
     "enlarge-2": ShippedRestorer("enlarge:2", "photographs, true to the pixel"),
     "enlarge-4": ShippedRestorer("enlarge:4", "photographs, true to the pixel"),
 }

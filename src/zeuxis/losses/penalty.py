@@ -2,7 +2,7 @@
 float64 of pictures in float64.
 
 A ``critic`` maps images ``(B, C, H, W)`` to logits ``(B, ...)``; each image's logits must depend
-on that image alone, so a critic with batch normalisation does not qualify.
+on that image alone, or the slope is also what an image does to the others' logits, as with batch normalisation.
 """
 
 from __future__ import annotations

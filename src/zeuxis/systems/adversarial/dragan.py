@@ -24,6 +24,8 @@ class DRAGAN(TwoPlayers):
     Args:
         nz: numbers, normally distributed, that drive a picture.
         width: base channels of both networks; 64 in the study.
+        batch_norm: whether the critic is normalised by batch; the study tried both. Then a picture's slope is also
+            what it does to the logits of the others around data.
         penalty: weight lambda of the squared distance of the slope from 1.
         critic_steps: moves of the critic a round.
         lr: learning rate of both players.
@@ -50,6 +52,7 @@ class DRAGAN(TwoPlayers):
         *,
         nz: int = 64,
         width: int = 64,
+        batch_norm: bool = False,
         penalty: float = 10.0,
         critic_steps: int = 1,
         lr: float = 2e-4,
@@ -57,7 +60,7 @@ class DRAGAN(TwoPlayers):
     ) -> None:
         super().__init__(shape, nz=nz, width=width, critic_steps=critic_steps, lr=lr, betas=betas)
         self.penalty = penalty
-        self.critic = LucicCritic(self.shape, width=width)
+        self.critic = LucicCritic(self.shape, width=width, batch_norm=batch_norm)
         self.loss = NonSaturating()
 
     def criticise(self, turn: Turn) -> Tensor:

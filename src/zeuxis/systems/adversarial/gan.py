@@ -21,7 +21,7 @@ from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import Minimax, NonSaturating
 from zeuxis.nn.maxout import MaxoutDiscriminator, PerceptronGenerator
-from zeuxis.rng import ImageRng
+from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.adversarial._line import optimal_discriminator
 from zeuxis.verbs import Proof
 
@@ -41,6 +41,8 @@ class GAN(System):
         hidden: units of each of the generator's two layers.
         units: maxout units of each of the discriminator's two layers.
         pieces: affine functions whose largest a maxout unit is.
+        from_black: whether the discriminator sees pixels in [0, 1], as the authors' does, so that black ones, and those
+            that dropout takes, move no weight; points are best left in [-1, 1].
         keep_input: how often dropout leaves the discriminator a pixel; 1 is always.
         keep_hidden: how often it leaves it a unit.
         loss: the generator's: "non-saturating" raises log D(G(z)); "saturating" lowers log(1 - D(G(z))), the game as
@@ -60,9 +62,9 @@ class GAN(System):
         knobs=("temperature",),
         departures=(
             "Latents are normal; the authors' program draws them uniformly.",
-            "Pixels are in [-1, 1], where the authors' are in [0, 1]: a rate of 0.1 is too high for them.",
-            "Momentum is constant, where theirs rises from 0.5 to 0.7; the output's biases start at 0, not at the"
-            " pixels' means.",
+            "The output's biases are set to the log-odds of the first batch's mean pixels, not of all data's.",
+            "Momentum and the learning rate are constant, where theirs rises from 0.5 to 0.7 and falls, over a hundred"
+            " thousands of rounds.",
         ),
     )
 
@@ -74,6 +76,7 @@ class GAN(System):
         hidden: int = 1200,
         units: int = 240,
         pieces: int = 5,
+        from_black: bool = True,
         keep_input: float = 0.8,
         keep_hidden: float = 0.5,
         loss: Literal["non-saturating", "saturating"] = "non-saturating",
@@ -84,6 +87,7 @@ class GAN(System):
         super().__init__()
         self.shape = Shape(*shape)
         self.nz, self.critic_steps, self.lr, self.momentum = nz, critic_steps, lr, momentum
+        self.from_black = from_black
         d = self.shape.channels * self.shape.height * self.shape.width
         self.generator = PerceptronGenerator(nz, hidden, d)
         self.discriminator = MaxoutDiscriminator(
@@ -106,16 +110,27 @@ class GAN(System):
     def discriminate(self, turn: Turn) -> Tensor:
         """-log D(x) - log(1 - D(G(z))) (Eq. 1)."""
         x = turn.batch.image.flatten(1)  # (B, d)
+        turn.memo["pixels"] = x
         with torch.no_grad():
             fake = self.generator(self._latent(turn))
-        logits = self.discriminator(torch.cat([x, fake.to(x.dtype)]), turn.rng)
+        logits = self.judge(torch.cat([x, fake.to(x.dtype)]), turn.rng)
         real_logit, fake_logit = logits.chunk(2)  # each row is judged by itself
         turn.note(real=real_logit.float().sigmoid().mean(), fake=fake_logit.float().sigmoid().mean())
         return self.loss.critic(real_logit, fake_logit)
 
     def generate(self, turn: Turn) -> Tensor:
         """-log D(G(z)), or log(1 - D(G(z)))."""
-        return self.loss.generator(self.discriminator(self.generator(self._latent(turn)), turn.rng))
+        return self.loss.generator(self.judge(self.generator(self._latent(turn)), turn.rng))
+
+    def after_round(self, turn: Turn) -> None:
+        """The first round leaves the generator's pictures about the mean of its data."""
+        if not self.generator.begun:
+            self.generator.begin(turn.whole("pixels"))
+
+    def judge(self, x: Tensor, rng: Rng | None = None) -> Tensor:
+        """The logit ``(B,)`` of pixels ``(B, d)`` in [-1, 1]."""
+        logit: Tensor = self.discriminator((x + 1) / 2 if self.from_black else x, rng)
+        return logit
 
     def _latent(self, turn: Turn) -> Tensor:
         x = turn.batch.image
