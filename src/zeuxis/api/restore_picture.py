@@ -204,7 +204,8 @@ def alpha_rows(given: OpenedPicture, width: int, height: int) -> Callable[[int, 
         part = alpha[first : math.ceil(bottom * scale) + SEEN].astype(np.float32)
         box = (0.0, top * scale - first, float(part.shape[1]), bottom * scale - first)  # the kernel sees around it too
         found = Image.fromarray(part).resize((width, bottom - top), Image.Resampling.BICUBIC, box=box)
-        return np.asarray(found).clip(0, given.most).round().astype(alpha.dtype)
+        values = np.asarray(found).clip(0, given.most).round()
+        return values.astype(np.uint8) if given.most == 255 else values.astype(np.uint16)
 
     return rows
 
