@@ -93,7 +93,7 @@ PLANTS = (
     Plant("digits, vae, rate too high", "too high a rate", "vae", 300,
           {**VAE, "players.autoencoder.lr": 1.0}, cure="digits, vae"),
     # Healthy ones.
-    Plant("ring", None, "gan-ring", 2500, POINTS),
+    Plant("ring", None, "gan-ring-r1", 2500, POINTS),
     Plant("digits, vae", None, "vae", 800, VAE),
     Plant("digits, pca", None, "pca", None, {"data": "digits", "size": 8, "model.components": 16}),
     Plant("digits, mixture", None, "mixture-digits", None, {}),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import Command, toy_source
+from PIL import Image
 
 from zeuxis.api import classifiers, synthetic
 from zeuxis.api import diagnose as api
@@ -171,6 +172,23 @@ def test_a_run_is_diagnosed_from_its_folder(tmp_path: Path, command: Command) ->
     code, said, _ = command("diagnose", run.folder, "--samples", 100)
     assert "of 8 modes are found" in said and "a training of 40 iterations is plainly too short" in said
     assert "'gan-ring' asks for 4,000" in said and "mend: train on" in said
+
+
+@pytest.mark.parametrize(("pictures", "beside"), [(20, "held-out ones"), (5, "of training, none being held out,")])
+def test_a_training_that_shows_no_failure_yet_is_not_called_healthy(
+    tmp_path: Path, command: Command, pictures: int, beside: str
+) -> None:
+    folder, draw = tmp_path / "pictures", np.random.default_rng(0)
+    folder.mkdir()
+    for k in range(pictures):
+        Image.fromarray(draw.integers(0, 255, (8, 8), dtype=np.uint8)).save(folder / f"{k}.png")
+    train("dcgan", str(folder), size=8, iterations=6, out=tmp_path / "run", quiet=True,
+          settings={**QUICK, "model.ngf": 4, "model.ndf": 4, "train.ema": 0.1})  # fmt: skip
+    code, said, _ = command("diagnose", tmp_path / "run", "--samples", 50)
+    assert code == 0 and said.startswith("too short to tell: none of the usual failures is seen yet")
+    found = api.diagnose(tmp_path / "run", samples=50)
+    assert f" {beside} of " in found.looked_at[-1]
+    assert found.looked_at[-1].endswith("too few to tell a mode collapse by")
 
 
 @pytest.mark.parametrize(("rounds", "name"), [(199, "too short to tell"), (200, "mode collapse"), (0, "mode collapse")])

@@ -153,6 +153,15 @@ def test_pixels_are_judged_in_zero_to_one(from_black: bool, wanted: list[float])
     assert torch.equal(seen[0], torch.tensor([wanted]))
 
 
+def test_the_penalty_is_half_its_weight_times_the_squared_slope_at_data() -> None:
+    x = torch.linspace(-1, 1, 24).view(6, 1, 2, 2)
+    plain, held = (gan(Shape(1, 2, 2), r1=r1, keep_input=1.0, keep_hidden=1.0) for r1 in (0.0, 3.0))
+    pixels = x.flatten(1).requires_grad_()
+    (slope,) = torch.autograd.grad(held.judge(pixels).sum(), pixels)
+    losses = [float(s.discriminate(Turn(Batch(x), Stream(0), 0, 0.0))) for s in (plain, held)]
+    assert losses[1] - losses[0] == pytest.approx(3.0 / 2 * float(slope.square().sum(1).mean()), rel=1e-3)
+
+
 def test_the_best_discriminator_is_found() -> None:
     """Proposition 1: off by 0.03 at most, where one that knows nothing is off by 0.5; and it takes training."""
     with torch.inference_mode():

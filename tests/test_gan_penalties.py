@@ -180,7 +180,7 @@ def test_gamma_falls_on_a_cosine() -> None:
 def test_r3gan_may_be_told_the_class() -> None:
     system = r3gan(condition="label", classes=3).eval()
     label = Condition(label=torch.tensor([0, 1, 2, 0]))
-    assert system.conditions == {"label"} and "decode" not in system.can
+    assert system.conditions == {"label"} and system.told_in_latent == 3
     with torch.no_grad():
         for of in (
             lambda c: system.sample(c, ImageRng.counting(0, 4)),

@@ -315,6 +315,13 @@ def test_checkpoints_come_within_seconds_and_then_seldom():
     assert not slow.due(16 + SHARE * 10 - 1) and slow.due(16 + SHARE * 10 + 1), "five per cent of the time at most"
 
 
+def test_steps_that_were_left_out_are_told(command):
+    settings = ("--set", "players.discriminator.lr=1e30")
+    _, err = train(command, "tiny.toml", *settings, "--out", "r")
+    assert "note: the last step was not finite: what was saved is what the finite steps before it left" in err
+    assert "note: 2 of 3 iterations left nothing, for a step was not finite: zeuxis diagnose r says why" in err
+
+
 def test_a_training_plainly_too_short_says_what_would_do(command):
     recipe = load_recipe("dcgan")
     enough = recipe.train.iterations

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from zeuxis.api import breed as breeding
 from zeuxis.api.arithmetic import arithmetic, parse
-from zeuxis.api.directions import Directions, find, moved
+from zeuxis.api.directions import Directions, find, found_on, moved
 from zeuxis.api.latent_steps import Crossed, Drawn, Moved, lineage
 from zeuxis.api.latents import Latents, made_again, read_steps
 from zeuxis.api.mix import mix
@@ -42,7 +42,7 @@ from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import read_record
 from zeuxis.rng import Stream
 from zeuxis.spec import DataSpec
-from zeuxis.systems.adversarial.r3gan import R3GAN
+from zeuxis.systems.adversarial.cgan import CGAN
 from zeuxis.training.checkpoint import write_model
 
 TINY = {"nz": 8, "width": 8, "mapping": 2, "channel_base": 64, "channel_max": 8}
@@ -92,6 +92,8 @@ def drawn(n: int, width: int, seed: int = 0) -> Tensor:
 ADVERSARIES: dict[str, tuple[int, dict[str, object]]] = {  # classes, settings
     "sagan": (3, {"nz": 8, "width": 2, "multiples": (2, 2, 1), "attention": (), "condition": "label"}),
     "biggan": (3, {"nz": 9, "shared": 4, "width": 2, "multiples": (2, 2, 1), "attention": ()}),
+    "cgan": (3, {"network": "lucic", "nz": 8, "width": 2}),
+    "r3gan": (3, {"nz": 8, "widths": (8, 8, 8), "blocks": 1, "group": 4, "condition": "label"}),
     "progan": (0, {"nz": 8, "channel_base": 64, "channel_max": 8, "grow": 0.0}),
     "stylegan": (0, {**TINY, "start": 16}),
     "stylegan2": (0, dict(TINY)),
@@ -111,11 +113,17 @@ def test_every_adversary_draws_latents_that_are_walked_and_have_directions(tmp_p
     latents = model.draw_latents(model.condition(2, **told), [4, 5], how)
     drawn_whole = model.sample(2, 4, knobs=how, **told).tensor
     assert torch.allclose(model.decode_images(latents), drawn_whole, atol=1e-5)
-    if system in ("sagan", "biggan"):  # what it was told comes last, and is held when normal numbers are moved
+    if system in (
+        "sagan",
+        "biggan",
+        "cgan",
+        "r3gan",
+    ):  # what it was told comes last, and is held when normal numbers are moved
         assert 0 < model.system.told_in_latent < latents.shape[1]
     walked = walk(model, seeds=[4, 5], steps=2, how=how, **told).pictures.tensor
     assert len(walked) == 3 and torch.allclose(walked[::2], drawn_whole, atol=1e-3)
-    assert not torch.allclose(walked[1], walked[0], atol=1e-2)
+    apart = (drawn_whole[1] - drawn_whole[0]).abs().max()
+    assert apart > 0 and (walked[1] - walked[0]).abs().max() > 0.05 * apart
     found = find(model, "pca", 2, samples=16)
     assert len(found.vectors) == 2 and found.vectors.isfinite().all()
     if "style" in system:
@@ -292,6 +300,20 @@ def test_a_direction_belongs_to_its_generator(styles: Model, plain: Model, tmp_p
     save_file(torn, tmp_path / "bare.safetensors")
     with pytest.raises(UsageError, match="neither directions nor latents"):
         Directions.read(tmp_path / "bare.safetensors", plain)
+
+
+def test_a_latent_belongs_to_its_generator(styles: Model, plain: Model, tmp_path: Path) -> None:
+    kept = torch.zeros(1, *Latents(plain).space.shape)
+    for by, mend in (("projection", "zeuxis project .* PICTURE"), ("sum", "zeuxis directions .* --sum TERMS")):
+        path = found_on(plain, kept, ("mine",), {"by": by}, kind="latents").save(tmp_path / f"{by}.safetensors")
+        with pytest.raises(WeightsError, match=f"a latent means nothing on another generator.*{mend}"):
+            walk(styles, seeds=[1], latents=path)
+
+
+def test_advice_on_directions_that_are_no_latents_can_be_pasted(plain: Model, tmp_path: Path) -> None:
+    path = find(plain, "pca", 1, samples=40).save(tmp_path / "my own.safetensors")
+    with pytest.raises(UsageError, match=re.escape(f"--direction '{path}*2'")):
+        walk(plain, seeds=[1], latents=path)
 
 
 def test_a_latent_of_another_width_is_refused(plain: Model) -> None:
@@ -476,7 +498,8 @@ def test_a_walk_writes_over_no_picture_of_its_own(plain: Model, tmp_path: Path) 
 def test_what_no_sheet_can_show_is_not_drawn(plain: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zeuxis.api.latents.MOST_PIXELS", 8 * 8 * 12**2 * 4)
     monkeypatch.setattr(Latents, "image", lambda *_: pytest.fail("drawn in vain"))
-    with pytest.raises(UsageError, match="5 pictures on a sheet: it shows at most 4"):
+    with monkeypatch.context() as patched, pytest.raises(UsageError, match="5 pictures on a sheet: it shows at most 4"):
+        patched.setattr(Latents, "draw", lambda *_, **__: pytest.fail("drawn in vain"))  # ten thousand take minutes
         walk(plain, seeds=[0, 1], steps=4)
     with pytest.raises(UsageError, match="at most 4"):
         breeding.begin(plain, tmp_path, n=5)
@@ -494,11 +517,11 @@ def test_there_are_no_more_directions_than_a_picture_has_numbers() -> None:
     assert (cosine > 0.95).all()
 
 
-def test_a_game_that_is_told_a_class_says_why_it_has_no_walks() -> None:
-    sizes = {"nz": 8, "widths": (8, 8), "blocks": 1, "group": 4}
-    must_be_continuous("free", R3GAN(Shape(1, 8, 8), **sizes))
-    with pytest.raises(Unsupported, match="'told' was trained to be told a label, without which its latents are no"):
-        must_be_continuous("told", R3GAN(Shape(1, 8, 8), classes=3, condition="label", **sizes))
+def test_a_game_that_is_told_a_picture_says_why_it_has_no_walks() -> None:
+    sizes = {"network": "lucic", "nz": 8, "width": 2}
+    must_be_continuous("free", CGAN(Shape(1, 8, 8), classes=3, **sizes))
+    with pytest.raises(Unsupported, match="'told' was trained to be told a source, without which its latents are no"):
+        must_be_continuous("told", CGAN(Shape(1, 8, 8), condition="source", source_shape=Shape(1, 8, 8), **sizes))
 
 
 @pytest.mark.parametrize("samples", [0, 1])

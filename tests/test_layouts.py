@@ -540,7 +540,11 @@ def test_what_a_file_of_classes_leaves_out_or_names_in_vain_is_listed(root: Path
 
 
 @pytest.mark.parametrize(
-    "labels", [[["a.png", -1]], [["a.png", True]], [["a.png", [0, 1]]], [["a.png", 10**9]], "x", []]
+    "labels",
+    [
+        *([["a.png", label]] for label in (-1, True, [0.5, 1], [1, 1], [], [0, 0], 10**9, 1.5, "cat")),
+        *("x", []),
+    ],
 )
 def test_a_file_of_classes_that_says_none_is_told_of(root: Path, labels: object) -> None:
     style_dataset(root, labels)
@@ -548,6 +552,19 @@ def test_a_file_of_classes_that_says_none_is_told_of(root: Path, labels: object)
     assert any(s.path == "dataset.json" and "numbers of classes" in s.reason for s in found.ignored)
     for said in (found.remarks, told(parts(root)["train"])[1:]):  # not among thousands of files: in a line of its own
         assert len(said) == 1 and said[0].startswith("dataset.json says nothing of the pictures: wants")
+
+
+def test_classes_may_be_real_numbers_and_rows_with_a_single_1(root: Path) -> None:
+    names = style_names()
+    style_dataset(root, [*([name, 2.0] for name in names[:-1]), [names[-1], [0.0, 1.0, 0.0]]])
+    (_, listing), *_ = arrange(root).parts
+    assert [e.label for e in listing.examples] == [2] * 23 + [1]
+
+
+def test_the_entry_that_says_no_class_is_told(root: Path) -> None:
+    style_dataset(root, [*([name, 0] for name in style_names()), ["00000/img.png", [0.1, 0.2]]])
+    (said,) = arrange(root).remarks
+    assert 'entry 25 is ["00000/img.png", [0.1, 0.2]]' in said
 
 
 def test_a_picture_that_a_file_gives_two_classes_is_of_none(root: Path) -> None:

@@ -43,6 +43,11 @@ MISTAKES = [
     ("sample g --cfg 3", 2, "--cfg", "--guidance"),
     ("evaluate g --spacing trailing", 2, "--spacing", "--knob spacing=VALUE"),
     ("sample g --prompt cat", 2, "--prompt", "--caption"),
+    ("sample g --seeds 1,4", 2, "--seeds", "--seed N, with -n COUNT"),
+    ("sample g --trunc 0.7", 2, "--trunc", "--knob truncation=0.7"),
+    ("train tiny.toml --kimg 3", 2, "--kimg", "--iterations"),
+    ("train tiny.toml --mirror", 2, "--mirror", "--augment flips here"),
+    ("train tiny.toml --batch_size 3", 2, "--batch_size", "--batch here"),
     ("list --jsn", 2, "--jsn", "--json"),
     ("list nothing", 2, "nothing", "list --help"),
     ("sample g --threads abc", 2, "--threads abc", "write --threads 2"),
@@ -153,13 +158,22 @@ MISTAKES = [
     ("train dcgan --data nowhere/photos", 2, "there is no folder nowhere/photos", "check the path"),
     ("train dcgan --data dgits", 2, "dgits", "digits"),
     ("train dcgan --data photo.png", 2, "'photo.png' is a file", "a folder of pictures"),
+    ("train dcgan --data photos.zip", 2, "'photos.zip' is an archive", "python -m zipfile -e photos.zip photos"),
     ("train dcgan --data empty", 1, "no pictures in", ".png"),
     ("train dcgan --data photos --size 33", 2, "33 x 33", "set size to one"),
+    ("train stylegan2 --data photos --size 24x16", 2, "24 x 16", "set size to one"),
+    ("train biggan --data photos --size 64", 2, "4 multiples are for squares of 32 pixels", "give 5 multiples"),
+    ("train r3gan --data photos --size 48x32", 2, "images of 48 x 32", "squares alone are taken"),
+    ("train stylegan2 --data photos --size 8 --set model.gamma=-1", 2, "gamma is -1", "give 0 or more"),
+    ("train stylegan2 --data photos --size 8 --set model.mixing=2", 2, "mixing is 2", "a number from 0 to 1"),
+    ("train stylegan2-ada --data photos --size 8 --set model.target=2", 2, "target is 2", "a number from -1 to 1"),
+    ("train wgan-gp --data photos --size 8 --set model.critic_steps=0", 2, "critic_steps is 0", "give 1 or more"),
     ("train dcgan --data photos --size abc", 2, "--size abc", "32x24"),
     ("train dcgan --data photos --size 100000", 2, "--size 100000", "from 4 to 4096"),
     ("train dcgan --data photos --size 32 --fit circle", 2, "unknown fit 'circle'", "square"),
     ("train cvae --data photos --size 16", 2, "needs label", "a folder of classes"),
     ("train flow-matching --data photos --condition label", 2, "needs label", "a folder of classes"),
+    ("train gaussian --data photos --preset paper", 2, "'gaussian' has no presets", "leave it out"),
     ("train tiny.toml --pair blurr", 2, "blurr", "blur"),
     ("train tiny.toml --from nowhere", 2, "no run folder of that name", "give a run folder"),
     ("train tiny.toml --from g", 1, "'g' cannot be started from", "a model of the same recipe"),
@@ -254,6 +268,7 @@ MISTAKES = [
     ("sample t --replay g.png", 2, "MODEL: --replay draws", "leave it out"),
     ("info t --animation t.webp --set a=b", 2, "--set", "leave it out"),
     ("data ./nowhere", 2, "there is no folder ./nowhere", "check the path"),
+    ("convert https://a.b/net.pkl", 2, "https://a.b/net.pkl is an address", "give its path"),
     # -- measuring
     ("evaluate nothing", 2, "unknown model 'nothing'", "run folder"),
     ("evaluate g --samples 1", 2, "--samples", "greater than or equal to 2"),
@@ -290,6 +305,7 @@ def place(tmp_path_factory):
         Path("bare.toml").write_text(TINY.replace('system = "dcgan"', ""))
         Path("afile").write_text("not a folder")
         Path("empty").mkdir()
+        Path("photos.zip").write_bytes(b"PK")
         Path("photos").mkdir()
         draw = np.random.default_rng(0)
         for k in range(31):

@@ -17,6 +17,7 @@ from zeuxis.api.functions import train
 from zeuxis.api.model import load
 from zeuxis.api.path_lengths import PathLengths
 from zeuxis.batch import Batch, Condition
+from zeuxis.data.library import open_source
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.path_length import path_length, path_lengths
@@ -75,6 +76,10 @@ def test_it_is_measured_by_name_of_what_draws_and_decodes(tmp_path: Path) -> Non
     (figure,) = evaluate(run.model, metrics=("path-length",), samples=16)
     assert figure.value > 0 and figure.spread is not None and figure.features is not None and figure.samples == 16
     assert evaluate(run.model, metrics=("path-length",), samples=16) == [figure]
+    many = len(open_source("digits", 8, "test")) + 5  # it is held against no picture of the data
+    told: list[str] = []
+    assert evaluate(run.model, metrics=("path-length",), samples=many, tell=told.append)[0].samples == many
+    assert not told
     with pytest.raises(UsageError, match="it is path-length here"):
         evaluate(run.model, metrics=("ppl",), samples=16)
     with pytest.raises(Unsupported, match="of the ways between latents that a model draws and decodes"):

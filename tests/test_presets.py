@@ -78,7 +78,7 @@ def pairs(tmp_path: Path) -> Path:
     [
         (("pix2pix", "--preset", "map-aerial"), "unknown preset of 'pix2pix' 'map-aerial': did you mean map->aerial"),
         (("pix2pix", "--preset", "grey->colour"), "without colour become them again: give --data as well"),
-        (("vae-gan", "--preset", "map->aerial"), "unknown preset of 'vae-gan'"),
+        (("vae-gan", "--preset", "map->aerial"), "'vae-gan' has no presets"),
         (("pix2pix", "--preset", "map->aerial"), "zeuxis data maps --fetch"),
     ],
 )

@@ -12,7 +12,7 @@ from PIL import Image
 from test_latents import TINY, digits_pca, model_in
 from torch import Tensor
 
-from zeuxis.api.directions import Directions
+from zeuxis.api.directions import Directions, find, moved
 from zeuxis.api.latents import Latents
 from zeuxis.api.model import Model, load
 from zeuxis.api.project import Projected, project
@@ -142,11 +142,32 @@ def test_the_command_writes_the_picture_the_page_and_a_latent_to_walk_to(
     (place,) = Directions.latents_of(latent, known)
     assert torch.equal(known.image(place), drawn.tensor[0])
     assert len(walk(plain, seeds=[1], latents=latent, steps=2).shown) == 3
+    assert len(walk(plain, latents=[latent, latent, latent], steps=2).shown) == 5
     written = [path.read_bytes() for path in (tmp_path / "found.png", latent, page)]
     code, out, _ = command("project", plain.name, own, "--steps", 12, "--out", "found.png", "--seed", 3, "--json")
     facts = json.loads(out)
     assert code == 0 and facts["features"] == "pixels" and facts["after"]["pixels"] < facts["before"]["pixels"]
     assert [path.read_bytes() for path in (tmp_path / "found.png", latent, page)] == written
+
+
+def test_what_was_found_is_moved_along_a_direction(tmp_path: Path, plain: Model, command: Command) -> None:
+    own = drawn_to(tmp_path / "own.png", plain, 5)
+    found = project(plain, own, steps=3)
+    latent = found.held().save(tmp_path / "found.safetensors")
+    along = find(plain, "pca", 1, samples=40).save(tmp_path / "along.safetensors")
+    there, away = (moved(plain, 1, 0, [f"{along}*{by}"], latents=[latent]) for by in (0, 2))
+    assert torch.equal(there.tensor, found.pictures.tensor) and not torch.equal(away.tensor, there.tensor)
+    assert torch.equal(replay(away.records[0])[0].tensor, away.tensor)
+    line = ("sample", plain.name, "--latents", latent, "--direction", f"{along}*2", "--out", tmp_path / "away.png")
+    assert command(*line)[0] == 0
+    with Image.open(tmp_path / "away.png") as image:
+        assert likeness(away[0], image).identical
+    code, _, err = command(*line, "-n", 2)
+    assert code == 2 and "pictures of your own are moved, and none is drawn" in err
+    code, _, err = command(*line[:4])
+    assert code == 2 and "--latents are moved along a --direction" in err
+    code, _, err = command("walk", plain.name, "--picture", own, "--picture", own)
+    assert code == 2 and f"zeuxis project {plain.name} PICTURE" in err and "--latents" in err
 
 
 def test_a_model_that_is_told_a_class_is_told_it(tmp_path: Path) -> None:

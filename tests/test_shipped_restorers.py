@@ -19,10 +19,11 @@ from zeuxis.catalog.listing import WEIGHTS
 from zeuxis.cli import main
 from zeuxis.data.library import open_source
 from zeuxis.degrade.language import parse_chain
+from zeuxis.degrade.mask import Strokes
 from zeuxis.files import file_hash
 from zeuxis.metrics.similarity import psnr
 from zeuxis.provenance.record import read_record
-from zeuxis.rng import ImageRng
+from zeuxis.rng import ImageRng, Stream
 
 LARGEST = 3_000_000  # bytes of weights
 
@@ -34,11 +35,14 @@ def portraits() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_it_is_small_and_what_its_list_says(name: str) -> None:
+def test_it_is_small_and_what_its_list_says(name: str, tmp_path: Path) -> None:
     assert (WEIGHTS / name / "model.safetensors").stat().st_size < LARGEST
-    found = restorer_for(name, None)
+    mask = tmp_path / "mask.png"
+    Image.new("L", (8, 8), 255).save(mask)
+    task = f"inpaint:{mask}" if SHIPPED[name].task == "inpaint" else SHIPPED[name].task
+    found = restorer_for(name, task)
     assert found.task == SHIPPED[name].task and "CC BY" in found.licence
-    assert restorer_for(None, found.task).sha256 == found.sha256 or at_hand_for(found.task) != name  # or a wheel's
+    assert restorer_for(None, task).sha256 == found.sha256 or at_hand_for(task) != name  # or a wheel's
 
 
 def test_the_page_names_the_tasks_that_weights_ship_for() -> None:
@@ -63,6 +67,22 @@ def test_blur_of_any_strength_is_removed(portraits: torch.Tensor, deviation: flo
         made = 2 * restorer_for(None, "deblur").network((soft + 1) / 2) - 1
     gained = psnr(made.clamp(-1, 1), portraits) - psnr(soft, portraits)
     assert float(gained.min()) > decibels
+
+
+def test_what_a_mask_hides_is_filled_better_than_with_the_mean_of_what_is_near(
+    portraits: torch.Tensor, tmp_path: Path
+) -> None:
+    mask = tmp_path / "mask.png"
+    Image.new("L", (64, 64), 255).save(mask)
+    hidden = Strokes(2).mask(portraits, Stream(0))
+    seen = (portraits + 1) / 2 * (1 - hidden)
+    with torch.inference_mode():
+        made = restorer_for(None, f"inpaint:{mask}").network(torch.cat([seen + 0.5 * hidden, hidden], 1)).clamp(0, 1)
+    near, weight = (F.avg_pool2d(x, 15, 1, 7) for x in (seen, 1 - hidden))  # what is seen, averaged, where any is
+    plain = torch.where(hidden > 0, near / weight.clamp(min=1e-3), seen)
+    filled = torch.where(hidden > 0, made, seen)
+    gained = psnr(2 * filled - 1, portraits) - psnr(2 * plain - 1, portraits)
+    assert float(gained.min()) > 1
 
 
 @pytest.mark.parametrize(("quality", "decibels"), [(10, 0.4), (30, 0.4)])

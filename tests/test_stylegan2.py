@@ -377,6 +377,8 @@ def test_truncation_draws_codes_to_their_mean() -> None:
     far, near, mean = (game.styles(z, truncation=psi) for psi in (1.0, 0.5, 0.0))
     torch.testing.assert_close(near, (far + mean) / 2)
     torch.testing.assert_close(mean, game.generator.mean.expand_as(mean))
+    torch.testing.assert_close(game.styles(z, truncation=-1.0), 2 * mean - far)
+    game.settings(Sampling(truncation=-1.0))  # as in Fig. 8 of StyleGAN's paper
     how = Sampling(truncation=0.0, noise="constant")
     with torch.no_grad():
         same = game.sample(Condition(), ImageRng.counting(0, 2), how)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from zeuxis.api.model import Model
-from zeuxis.api.sweep import Over, sweep
+from zeuxis.api.sweep import SHOWN, Over, sweep
 from zeuxis.catalog.build import build
 from zeuxis.cli import main
+from zeuxis.data.library import open_source
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.provenance.record import read_record
 from zeuxis.spec import DataSpec, Shape
@@ -40,6 +43,20 @@ def test_every_value_is_measured_and_drawn_from_the_same_seeds(tmp_path: Path) -
             assert record is not None and "synthetic" in json.dumps(record).lower()
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "precision against recall" in page and page.count("<svg") >= 2 and "two-steps-2.png" in page
+
+
+def test_a_sheet_has_as_many_pictures_as_there_are_held_out_conditions(tmp_path: Path) -> None:
+    folder, draw = tmp_path / "pictures", np.random.default_rng(0)
+    folder.mkdir()
+    for k in range(40):
+        Image.fromarray(draw.integers(0, 255, (8, 8), dtype=np.uint8)).save(folder / f"{k:02}.png")
+    (folder / "dataset.json").write_text(json.dumps({"labels": [[f"{k:02}.png", k % 10] for k in range(40)]}))
+    few = len(open_source(folder, 8, "test"))
+    found = sweep([model()], [Over.parse("steps=1,2")], data=str(folder), metrics=("frechet",), samples=few,
+                  features="pixels-8", out=tmp_path / "sweep")  # fmt: skip
+    for point in found["entries"][0]["points"]:
+        record = read_record(tmp_path / "sweep" / point["sheet"])
+        assert record is not None and record["sheet_of"] == few < SHOWN
 
 
 @pytest.mark.parametrize("text", ["guidance", "guidance=", "guidance=1", "=1,2", "guidance=2,2"])

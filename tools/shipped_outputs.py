@@ -33,8 +33,10 @@ def outputs(model: Model, images: Tensor) -> Iterator[tuple[str, Tensor]]:
     if "sample" in system.can:
         caption = {"caption": CAPTIONS} if "caption" in system.conditions else {}
         source = {"source": list(images)} if "source" in system.conditions else {}
+        left = (torch.arange(images.shape[3]) < images.shape[3] // 2).float().expand(1, *images.shape[2:])
+        mask = {"mask": [left] * len(images)} if "mask" in system.conditions else {}
         pixel_by_pixel = {"sample", "log_prob"} <= system.can and "denoiser" not in system.can  # slow: one is enough
-        yield "sample", model.sample(n=1 if pixel_by_pixel else 3, seed=5, **caption, **source).tensor
+        yield "sample", model.sample(n=1 if pixel_by_pixel else 3, seed=5, **caption, **source, **mask).tensor
     if "encode" in system.can:
         codes = system.encode(images)
         yield "encode", codes

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import math
 import os
 import signal
 from collections.abc import Iterable, Mapping, Sequence
@@ -129,12 +130,24 @@ def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
     return table[name]
 
 
+def must_be_within(least: float, most: float = math.inf, /, **options: float) -> None:
+    """Raise :class:`UsageError` for the first of ``options``, by its name, that is not from ``least`` to ``most``."""
+    for name, value in options.items():
+        if not least <= value <= most:  # nor is what is no number
+            wanted = f"{least:g} or more" if most == math.inf else f"a number from {least:g} to {most:g}"
+            raise UsageError(f"{name} is {value:g}: give {wanted}")
+
+
 class Unsupported(UsageError):
     """A system, dataset or format that does not have what was asked of it."""
 
 
 class DataError(ZeuxisError):
     """Data that cannot be read, or too little of it that can."""
+
+
+class NoneHeldOut(DataError):
+    """Data with too few pictures to set any apart for the split that was asked for."""
 
 
 class WeightsError(ZeuxisError):

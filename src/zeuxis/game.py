@@ -217,6 +217,7 @@ class System(Verbs):
     predicts_noise: bool = False  # its network says what noise is there, and so nothing of a picture at pure noise
     distils: bool = False  # it learns what a system that it is given makes, whatever the pictures are
     started_parts: frozenset[str] = frozenset()  # networks that training may start from alone, all else being fresh
+    started_keys: tuple[str, ...] = ()  # keywords that size its networks, taken from a model that training starts from
     draw_batch: int | None = None  # how many images at a time it draws fastest; None: as many as the device suggests
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zeuxis.errors import UnknownName, UsageError
+from zeuxis.escaping import word
 from zeuxis.recipe import Recipe, load_recipe, recipe_paths
 
 FILE = Path(__file__).with_name("presets.toml")
@@ -53,9 +54,14 @@ def preset_of(recipe: Recipe, name: str, own_data: bool) -> tuple[Recipe, Preset
 
     Raises:
         UnknownName: none that fits the recipe has that name.
-        UsageError: it is of a user's own pictures, and none were given.
+        UsageError: it is of a user's own pictures, and none were given; or there is none at all.
     """
     known = {preset.name: preset for preset in presets_of(recipe.system)}
+    if not known:
+        raise UsageError(
+            f"--preset {name}: '{recipe.system}' has no presets, nor its published size as one: leave it out, or set "
+            f"keys of [model], which zeuxis info {word(recipe.name)} lists"
+        )
     if name not in known:
         raise UnknownName(f"preset of '{recipe.system}'", name, known)
     preset = known[name]

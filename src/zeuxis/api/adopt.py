@@ -166,7 +166,10 @@ def hint(holds: Mapping[str, str]) -> str:
     if holds:
         prefix, name = next(iter(holds.items()))
         return f"it holds a model at {prefix or 'the top'}: --as {name} makes a model folder of it"
-    return f"it is of no kind of published checkpoint that is known here ({', '.join(kind.name for kind in KINDS)})"
+    return (
+        f"it is of no kind of published checkpoint that is known here ({', '.join(kind.name for kind in KINDS)}, and "
+        "the network files (.pkl) of ProGAN, StyleGAN, StyleGAN2, StyleGAN2-ADA and StyleGAN3)"
+    )
 
 
 def _names(held: Mapping[str, CheckpointKind[Any]]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from zeuxis.api.coding import REBUILT
 from zeuxis.api.collectors import reconstruct
 from zeuxis.api.compare_page import write_page
 from zeuxis.api.cost import draw_with_cost
-from zeuxis.api.evaluate import default_metrics, evaluate, held_out
+from zeuxis.api.evaluate import default_metrics, drawn_under, evaluate, held_out
 from zeuxis.api.evidence import loaded_commit, recipe_sha256
 from zeuxis.api.machine import machine
 from zeuxis.api.model import Model
@@ -175,8 +175,8 @@ def _measure(
                  report=lambda message, fraction: report(f"{plan.name}: {message}", fraction))
         for seed, model in zip(seeds, models, strict=True)
     ]  # fmt: skip
-    model, shown = models[0], range(seeds[0], seeds[0] + SHOWN)
-    examples = held_out(held.open(plan.size, "test", plan.fit), SHOWN)
+    model, examples = models[0], held_out(held.open(plan.size, "test", plan.fit), SHOWN)
+    shown = range(seeds[0], seeds[0] + drawn_under(model, examples, SHOWN))
     records = model.records(shown, examples.condition, how)
     sheets: dict[str, str | None] = {"drawn": None, "rebuilt": None}
     cost = None
@@ -187,7 +187,7 @@ def _measure(
     if set(RECONSTRUCTED) <= set(metrics):
         latent, images = reconstruct(model, examples.image)
         kept = _kept(model, latent)
-        rebuilt = tuple({**made, "disclosure": REBUILT} for made in records)
+        rebuilt = tuple({**made, "disclosure": REBUILT} for made in records[: len(images)])
         sheets["rebuilt"] = _save(Pictures(images.cpu(), rebuilt), out / f"{plan.name}-rebuilt.png")
     return {
         "recipe": plan.name,

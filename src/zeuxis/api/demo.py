@@ -69,7 +69,7 @@ def demo(out: Path, report: Report = lambda message, fraction: None) -> Path:
     _figures(page, figures, model)
     page.heading("What next")
     for command in (
-        'zeuxis sample scenes --caption "a large green star above a small blue ring by day" -n 16',
+        'zeuxis sample cascade --caption "a large green star above a small blue ring by day" -n 16',
         "zeuxis train dcgan --data fashion-mnist",
         "zeuxis compare gaussian pca digits --data digits --budget 1m",
         "zeuxis list",

@@ -14,17 +14,20 @@ from pathlib import Path
 
 from zeuxis.api.going_on import recorded
 from zeuxis.api.model import Model, load
+from zeuxis.api.naming import counted
 from zeuxis.api.reporting import Report
-from zeuxis.api.symptoms import Finding, Symptoms
+from zeuxis.api.suited import too_short
+from zeuxis.api.symptoms import FEW, Finding, Symptoms
 from zeuxis.api.symptoms_learnt import average_never_used, not_converging, too_high_a_rate, vanishing_gradients
 from zeuxis.api.symptoms_made import memorising, mode_collapse, wrong_value_range
-from zeuxis.data.fit import SQUARE
+from zeuxis.data.fit import SQUARE, Fit
 from zeuxis.data.library import Data, data_of, fit_for
 from zeuxis.data.source import Source
-from zeuxis.errors import UsageError
+from zeuxis.errors import NoneHeldOut, UsageError
 from zeuxis.fetching import named_by
 from zeuxis.knobs import Sampling
 from zeuxis.recipe import Recipe
+from zeuxis.spec import Size
 from zeuxis.training.log import read_log
 
 SAMPLES = 500  # pictures that are drawn
@@ -79,16 +82,23 @@ def diagnose(
     source, unseen = _opened(model, recipe, data)
     wanted = Sampling(**{**(recipe.sample if recipe is not None else {}), **how})
     known = Symptoms(recipe, log, model, source, unseen, samples, wanted, dict(card))
-    if known.model is not None and "sample" in known.model.verbs and unseen is not None:
+    if known.model is not None and "sample" in known.model.verbs and source is not None and unseen is not None:
         report(f"drawing {samples} pictures", None)
         assert known.drawn is not None
-        looked.append(f"{len(known.drawn[0])} pictures beside held-out ones of {unseen.name}")
+        made, real = map(len, known.drawn)
+        few = ", too few to tell a mode collapse by" if real < FEW and known.modes is None else ""
+        apart = "held-out ones" if unseen.fingerprint() != source.fingerprint() else "of training, none being held out,"
+        looked.append(f"{counted(made, 'picture')} beside {real:,} {apart} of {unseen.name}{few}")
     findings = []
     for k, check in enumerate(CHECKS):
         report(check.__name__.replace("_", " "), k / len(CHECKS))
         found = check(known)
         if found is not None:
             findings.append(found)
+    short = None if findings or recipe is None else too_short(recipe, known.rounds)
+    if short is not None:
+        none_yet = f"none of the usual failures is seen yet; {short}"
+        findings.append(Finding("too short to tell", none_yet, "train on, with zeuxis resume, and look again"))
     return RunDiagnosis(str(name), tuple(findings), tuple(looked), known.figures)
 
 
@@ -101,10 +111,18 @@ def _opened(model: Model | None, recipe: Recipe | None, data: str | Data | None)
     size = model.system.spec.size if model is not None else recipe.size if recipe is not None else None
     fit = SQUARE if model is None else fit_for(model.card, opened.name)
     if data is not None:
-        source, unseen = opened.open(size, "train", fit), opened.open(size, "test", fit)
+        source, unseen = opened.open(size, "train", fit), _held_out(opened, size, fit)
         if model is not None and tuple(source.spec.shape) != tuple(model.system.shape):
             makes, holds = tuple(model.system.shape), tuple(source.spec.shape)
             raise UsageError(f"'{model.name}' makes {makes}, '{opened.name}' holds {holds}: give other --data")
         return source, unseen
     with named_by("the run", f"--data {named} does"):
-        return opened.open(size, "train", fit), opened.open(size, "test", fit)
+        return opened.open(size, "train", fit), _held_out(opened, size, fit)
+
+
+def _held_out(opened: Data, size: Size | None, fit: Fit) -> Source:
+    """Pictures that no training saw; of data too few to set any apart the training's own, which their remarks say."""
+    try:
+        return opened.open(size, "test", fit)
+    except NoneHeldOut:
+        return opened.open(size, "val", fit)

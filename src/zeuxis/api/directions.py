@@ -79,15 +79,26 @@ class Directions:
         write_whole(path, save_tensors({self.kind: kept}, {KEY: json_text(card, sort_keys=True)}))
         return path
 
+    def alone(self) -> tuple[str, str]:
+        """What of another generator it cannot mean, and the command that finds the like on ``{model}``."""
+        if self.kind == "directions":
+            return "a direction means", "zeuxis directions {model}"
+        projected = self.found.get("by") == "projection"
+        return (
+            "a latent means",
+            f"zeuxis {'project {model} PICTURE' if projected else 'directions {model} --sum TERMS'}",
+        )
+
     @classmethod
     def read(cls, path: Path, model: Model) -> Directions:
         """What :meth:`save` wrote, for ``model``; WeightsError where it was found on another generator."""
         found = cls.open(path)
         if found.weights_sha256 != model.weights_sha256:
+            means, mend = found.alone()
             raise WeightsError(
                 f"{path} was found on the weights {found.weights_sha256[:16]} of '{found.model}', and '{model.name}' "
-                f"has {model.weights_sha256[:16]}: a direction means nothing on another generator; find it on this one "
-                f"(zeuxis directions {word(model.name)}), or give that one"
+                f"has {model.weights_sha256[:16]}: {means} nothing on another generator; find it on this one "
+                f"({mend.format(model=word(model.name))}), or give that one"
             )
         return found
 
@@ -116,7 +127,7 @@ class Directions:
         if held.kind != "latents":
             raise UsageError(
                 f"{path} holds directions, which are no latents by themselves: move pictures along them with zeuxis "
-                f"sample {known.model.name} --direction {path}*2"
+                f"sample {word(known.model.name)} --direction {word(f'{path}*2')}"
             )
         return [
             known.hold(row, {"file": path.name, "latent": name}, f"{path}, {name},")
@@ -265,18 +276,23 @@ def moved(
     how: Sampling = Sampling(),
     *,
     pictures: Sequence[str | Path] = (),
+    latents: Sequence[Path] = (),
     **asked: Any,
 ) -> Pictures:
-    """``n`` pictures as ``Model.sample`` would draw them, or one's own ``pictures`` in their place, their latents moved
-    ``along`` directions, each ``FILE[:NAME]*STRENGTH`` in standard deviations.
+    """``n`` pictures as ``Model.sample`` would draw them, or in their place one's own ``pictures`` and those of the
+    files ``latents``, their latents moved ``along`` directions, each ``FILE[:NAME]*STRENGTH`` in standard deviations.
 
     Raises UsageError for knobs or conditions beside pictures of one's own, which are drawn by nobody.
     """
-    if pictures and (how or any(value is not None for value in asked.values())):
+    own = bool(pictures or latents)
+    if own and (how or any(value is not None for value in asked.values())):
         raise UsageError("knobs and conditions are for pictures that are drawn: leave them out, or the pictures")
     known = Latents(model)
     ways = [_asked(text, known) for text in along]
-    places = known.encode(pictures) if pictures else known.draw(range(seed, seed + n), how, **asked)
+    places = [] if own else known.draw(range(seed, seed + n), how, **asked)
+    places += known.encode(pictures) if pictures else []
+    for file in latents:
+        places += Directions.latents_of(file, known)
     for held, place, strength in ways:
         start, stop = held.layers or (0, 0)
         places = [known.add(Moved(k, place, strength, start, stop)) for k in places]

@@ -54,6 +54,7 @@ CHUNK, CHUNK_VALUES = 256, 2**22  # pictures that are held at a time, at most, a
 OF_JUDGES = frozenset(
     {"prediction", "target", "logits", "confusion", "boundaries", "genuine", "impostor", "in_distribution"}
 )
+OF_LATENTS = frozenset({"path-length"})  # figures of what a model draws, held against nothing
 OF_GENERATED = OF_JUDGES | {
     "fake",
     "grain",
@@ -122,7 +123,9 @@ def evaluate(
     makes, holds = tuple(model.system.shape), tuple(source.spec.shape)
     if holds != makes:
         raise UsageError(f"'{model.name}' makes {makes}, '{name}' holds {holds}: give other --data")
-    order = held_out_order(source, samples)
+    order, of_model = held_out_order(source, samples), OF_LATENTS.issuperset(compared)
+    if of_model and len(order):  # no picture of the data is compared: their conditions may come again
+        order = order.repeat(-(-samples // len(order)))[:samples]
     left = None
     if not metrics:
         compared, left = enough(compared, len(order))
@@ -209,6 +212,12 @@ def _draws_anew(model: Model) -> bool:
 def held_out(source: Source, samples: int) -> Batch:
     """The first ``samples`` of a fixed random order of the source (fewer, where it holds fewer), all at once."""
     return source.batch(held_out_order(source, samples))
+
+
+def drawn_under(model: Model, examples: Batch, n: int) -> int:
+    """How many of ``n`` pictures can be drawn under the conditions of ``examples``: no more than there are of these,
+    where the model obeys some."""
+    return min(n, len(examples)) if model.system.conditions else n
 
 
 def held_out_order(source: Source, samples: int) -> Tensor:

@@ -24,6 +24,7 @@ from zeuxis.batch import to_float
 from zeuxis.editing.paths import PathName
 from zeuxis.editing.space import DecodedSpace, must_be_continuous
 from zeuxis.errors import DataError, Unsupported, UsageError
+from zeuxis.escaping import word
 from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import OF_LATENTS, require_replaceable, save_png
 
@@ -86,9 +87,12 @@ class Latents:
     def encode(self, pictures: Sequence[str | Path]) -> list[int]:
         """Latents of a user's own pictures."""
         if "encode" not in self.model.verbs:
-            raise Unsupported(
-                f"'{self.model.name}' encodes no pictures (it can: {', '.join(sorted(self.model.verbs))}): give seeds"
-            )
+            mend = "give seeds"
+            if "draw_latents" in self.model.verbs:
+                looked_for = f"zeuxis project {word(self.model.name)} PICTURE"
+                mend += f", or look for the picture's latent ({looked_for}), which walk and sample take as --latents"
+            can = ", ".join(sorted(self.model.verbs))
+            raise Unsupported(f"'{self.model.name}' encodes no pictures (it can: {can}): {mend}")
         codes = self.model.encode(list(pictures))
         names = [{"picture": Path(p).name, "sha256": sha256_of(c)} for p, c in zip(pictures, codes, strict=True)]
         return [self.hold(code, origin) for code, origin in zip(codes, names, strict=True)]

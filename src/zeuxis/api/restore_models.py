@@ -65,7 +65,7 @@ def at_hand_for(task: str) -> str | None:
     """
     scale = scale_of(task)
     if scale is None:
-        return shipped_for(task)
+        return shipped_for(task.partition(":")[0])
     if wheel_folder() is not None and scale <= FIRST_SCALE:
         return FIRST_CHOICE
     enough = (shipped_for(f"enlarge:{larger}") for larger in range(scale, MOST_SCALE + 1))  # the rest is reduced
@@ -129,7 +129,7 @@ def _asked_for(model: str | Path | None, task: str | None, knobs: Sequence[str])
             raise UsageError(f"'{found.name}' makes what a mask hides: give --task inpaint:MASK.png")
         return replace(found, mask=_mask_file(mask, found.name))
     if kind == "inpaint":
-        raise UsageError(f"'{found.name}' takes no mask: leave --task out; {how_to_have('inpaint')}")
+        raise UsageError(f"'{found.name}' takes no mask: --model {shipped_for('inpaint')} does")
     if task is None or task == found.task:
         return found
     if wanted is None:

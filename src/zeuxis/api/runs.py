@@ -21,9 +21,10 @@ from zeuxis.api.going_on import RunFolder, place, unreadable
 from zeuxis.api.going_on import note as note
 from zeuxis.api.going_on import recorded as recorded
 from zeuxis.api.model import Model, load
+from zeuxis.api.naming import counted
 from zeuxis.api.page import held_out_curves, loss_curves, shown_html
 from zeuxis.api.pictures import panes, sheet, spread, to_pil
-from zeuxis.api.suited import sized_by_start, suited, too_short
+from zeuxis.api.suited import few_pictures, sized_by_start, suited, too_short
 from zeuxis.batch import Batch
 from zeuxis.catalog.assemble import build_for
 from zeuxis.catalog.build import given_models
@@ -35,6 +36,7 @@ from zeuxis.data.library import Data, data_of
 from zeuxis.data.source import Source
 from zeuxis.data.subset import subset
 from zeuxis.errors import RunInUse, UsageError, WeightsError
+from zeuxis.escaping import word
 from zeuxis.files import at_home
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
@@ -158,6 +160,7 @@ def train(
     recipe, line = sized_by_start(recipe)
     says(line)
     system = build_for(recipe, source)
+    says(few_pictures(recipe, source) if system.players() else None)
     started = None if recipe.train.start is None else start_from(system, recipe.train.start)
     says(None if started is None else started.line)
     for line in unreadable() if out is None else ():
@@ -249,9 +252,16 @@ def train(
         clock = trainer.run(begin)
     if ranks.first:
         note(folder, recipe, finished=trainer.stop_asked is None)
+    for line in trainer.said:
+        says(None if line in told else line)
+    if trainer.skipped:
+        says(
+            f"{trainer.skipped:,} of {counted(clock.round, 'iteration')} left nothing, for a step was not finite: "
+            f"zeuxis diagnose {word(folder)} says why"
+        )
     if recipe.train.iterations is None and trainer.stop_asked is None:
         says(too_short(recipe, clock.round))
-    notes = tuple(dict.fromkeys([*told, *trainer.said]))
+    notes = tuple(dict.fromkeys([*told, *trainer.said]))  # other processes tell nothing
     return Run(folder, recipe, clock, trainer.stop_asked, len(source.skipped), notes, trainer.began)
 
 

@@ -19,6 +19,7 @@ SHIPPED = {
     "denoise": ShippedRestorer("denoise", "photographs, noise of any strength"),
     "jpeg": ShippedRestorer("jpeg", "photographs, JPEG of any quality"),
     "deblur": ShippedRestorer("deblur", "photographs, out of focus, moved or soft"),
+    "inpaint": ShippedRestorer("inpaint", "scratches, writing and small things on photographs"),
     "enlarge-2": ShippedRestorer("enlarge:2", "photographs, true to the pixel"),
     "enlarge-4": ShippedRestorer("enlarge:4", "photographs, true to the pixel"),
 }

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from zeuxis.api.naming import counted
+from zeuxis.catalog.build import takes
 from zeuxis.catalog.listing import entry, system_class
-from zeuxis.catalog.schema import knobs_of
-from zeuxis.catalog.weights import public_restorer
+from zeuxis.catalog.schema import knobs_of, model_arguments
+from zeuxis.catalog.weights import locate, public_restorer, sized_alike
 from zeuxis.data.aligned import enlarges_by
 from zeuxis.data.bit_depth import bits_and_folder
 from zeuxis.data.entries import ENTRIES
@@ -15,12 +19,16 @@ from zeuxis.data.published import PUBLISHED
 from zeuxis.data.source import Source
 from zeuxis.degrade.language import parse_chain
 from zeuxis.errors import UsageError
+from zeuxis.game import System
 from zeuxis.recipe import Recipe, load_recipe, recipe_paths
+from zeuxis.training.exchange import read_card
 
 OF_A_CONDITION = ("condition", "text", "guidance")  # keys of [model] that say how it is obeyed
 OPTIONAL = ("label", "caption")  # what a recipe may have and its method can do without
 LOOKED_AT = 32  # pixels a side, where only what a folder holds is asked for
 RESIZING = ("bicubic", "blind", "shrink", "subsample")  # degradations whose first number is the scale
+BY_HEART = 2000  # pictures; the fewer there are, the sooner a GAN's figures turn and grow worse (2006.06676, section 2)
+VARIES = "stylegan2-ada"  # the method that augments as far as overfitting asks for
 PLAINLY = 0.05  # the share of a recipe's budget below which a training is plainly too short
 
 
@@ -29,11 +37,15 @@ def suited(recipe: Recipe, source: Source) -> tuple[Recipe, str | None]:
 
     A condition that the method cannot do without stays, and is refused where the system is built.
     """
-    chosen = recipe.model.get("condition", "none")
-    if chosen not in OPTIONAL or chosen in source.spec.provides or chosen in entry(recipe.system).card.needs:
+    known = entry(recipe.system)
+    argument = model_arguments(known).get("condition")
+    chosen = recipe.model.get("condition", "none" if argument is None else argument.default)
+    if chosen not in OPTIONAL or chosen in source.spec.provides or chosen in known.card.needs:
+        return recipe, None
+    if not takes(system_class(recipe.system), "condition", "none"):
         return recipe, None
     model = {key: value for key, value in recipe.model.items() if key not in OF_A_CONDITION} | {"condition": "none"}
-    knobs = knobs_of(entry(recipe.system), model)
+    knobs = knobs_of(known, model)
     sample = {name: value for name, value in recipe.sample.items() if name in knobs and name != "guidance"}
     line = (
         f"the pictures of '{source.name}' have no {chosen}s, so the model learns none and draws without "
@@ -42,16 +54,44 @@ def suited(recipe: Recipe, source: Source) -> tuple[Recipe, str | None]:
     return recipe.model_copy(update={"model": model, "sample": sample}), line
 
 
+def few_pictures(recipe: Recipe, source: Source) -> str | None:
+    """A line where there are fewer pictures than a batch has, or a GAN's discriminator will know them by heart."""
+    n, batch = len(source), recipe.train.batch
+    told = []
+    if n < batch:
+        told.append(f"a batch of {batch} holds some more than once (--batch {n} or less)")
+    if n < BY_HEART and entry(recipe.system).card.family == "adversarial" and recipe.system != VARIES:
+        told.append(
+            f"the discriminator of a GAN learns so few by heart ({VARIES} varies what it sees as far as that asks for, "
+            "and --augment flips shows each from both sides)"
+        )
+    return f"{counted(n, 'picture')} {'is' if n == 1 else 'are'} few: {'; '.join(told)}" if told else None
+
+
 def sized_by_start(recipe: Recipe) -> tuple[Recipe, str | None]:
-    """``recipe`` with the sizes of the published network that it starts from, if any, and a line that says so."""
+    """``recipe`` with the sizes of the networks that it starts from, where these say so, and a line on them."""
     start = recipe.train.start
-    public = None if start is None else public_restorer(start)
-    sizes = {} if public is None else dict(system_class(recipe.system).sizes_of(public.network))
-    changed = {key: value for key, value in sizes.items() if recipe.model.get(key) != value}
+    if start is None:
+        return recipe, None
+    system, public = system_class(recipe.system), public_restorer(start)
+    sizes = _sizes_of_start(system, start) if public is None else dict(system.sizes_of(public.network))
+    usual = {name: argument.default for name, argument in model_arguments(entry(recipe.system)).items()}
+    changed = {key: value for key, value in sizes.items() if recipe.model.get(key, usual.get(key)) != value}
     if not changed:
         return recipe, None
     told = ", ".join(f"model.{key} = {value}" for key, value in changed.items())
     return recipe.model_copy(update={"model": recipe.model | changed}), f"{told}, as suits a start from {start}"
+
+
+def _sizes_of_start(system: type[System], start: str | Path) -> dict[str, Any]:
+    """The keywords that size the networks of the model ``start``, if they are those of ``system``."""
+    if not system.started_keys:
+        return {}
+    card = read_card(locate(start))
+    if not sized_alike(system, card):
+        return {}
+    config = card.get("config", {})
+    return {key: config[key] for key in system.started_keys if key in config}  # older cards have fewer
 
 
 def chain_of(data: str) -> str:

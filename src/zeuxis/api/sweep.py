@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from zeuxis.api.compare import SHOWN
-from zeuxis.api.evaluate import evaluate, held_out
+from zeuxis.api.evaluate import drawn_under, evaluate, held_out
 from zeuxis.api.machine import machine
 from zeuxis.api.model import Model
 from zeuxis.api.naming import slug
 from zeuxis.api.page import Page
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.reporting import Report
-from zeuxis.batch import Condition
+from zeuxis.batch import Batch
 from zeuxis.data.library import Data, data_of, fit_for
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.knobs import Sampling, Value, find
@@ -85,7 +85,7 @@ def sweep(
                 "value": value,
                 "figures": [figure.as_dict() for figure in figures],
                 "sheet": None if shown_under is None else _sheet(
-                    model, shown_under, turned, range(seed, seed + SHOWN), out / f"{stem}-{value}.png"
+                    model, shown_under, turned, seed, out / f"{stem}-{value}.png"
                 ),
             })  # fmt: skip
         entries.append({
@@ -117,17 +117,18 @@ def _told_at(at: str, report: Report) -> Report:
     return lambda message, fraction: report(f"{at}: {message}", fraction)
 
 
-def _examples(model: Model, data: str | Data | None) -> Condition | None:
-    """The conditions of the held-out examples that sheets are drawn under; None for a model that draws nothing."""
+def _examples(model: Model, data: str | Data | None) -> Batch | None:
+    """The held-out examples under whose conditions sheets are drawn; None for a model that draws nothing."""
     if "sample" not in model.verbs:
         return None
     opened = data_of(data or model.card["data"])
     source = opened.open(model.system.spec.size, "test", fit_for(model.card, opened.name))
-    return held_out(source, SHOWN).condition
+    return held_out(source, SHOWN)
 
 
-def _sheet(model: Model, condition: Condition, how: Sampling, seeds: range, path: Path) -> str:
+def _sheet(model: Model, examples: Batch, how: Sampling, seed: int, path: Path) -> str:
     """A few pictures, the same seeds at every value."""
+    condition, seeds = examples.condition, range(seed, seed + drawn_under(model, examples, SHOWN))
     drawn = Pictures(model.draw(condition, seeds, how), model.records(seeds, condition, how))
     return drawn.save_sheet(path, columns=8, scale=max(1, 64 // drawn.tensor.shape[-1])).name
 

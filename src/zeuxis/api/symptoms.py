@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from zeuxis.api.evaluate import held_out
+from zeuxis.api.evaluate import drawn_under, held_out
 from zeuxis.api.features import features_of
 from zeuxis.api.model import Model
 from zeuxis.data.source import Source
@@ -81,7 +81,7 @@ class Symptoms:
         if self.model is None or self.unseen is None or "sample" not in self.model.verbs:
             return None
         examples = held_out(self.unseen, self.samples)
-        n = len(examples) if self.model.system.conditions else self.samples  # as many as there are conditions
+        n = drawn_under(self.model, examples, self.samples)
         return self.model.draw(examples.condition, range(n), self.how), examples.image
 
     @cached_property

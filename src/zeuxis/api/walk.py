@@ -61,7 +61,7 @@ def walk(
     *,
     seeds: Sequence[int] = (),
     pictures: Sequence[str | Path] = (),
-    latents: Path | None = None,
+    latents: Path | Sequence[Path] = (),
     path: Way = "auto",
     steps: int = 8,
     loop: bool = False,
@@ -70,7 +70,7 @@ def walk(
     report: Report = lambda message, fraction: None,
     **asked: Any,
 ) -> Walk:
-    """Walk over the latents of ``seeds``, of one's own ``pictures`` and of the file ``latents``, in this order.
+    """Walk over the latents of ``seeds``, of one's own ``pictures`` and of the files ``latents``, in this order.
 
     Args:
         path: "linear", "spherical", or "auto": spherical between normal latents, straight between style codes.
@@ -86,9 +86,12 @@ def walk(
     if not seeds and (how or any(value is not None for value in asked.values())):
         raise UsageError("knobs and conditions are for pictures that are drawn, and there are no seeds: give --seeds")
     known = Latents(model)
+    if (least := len(seeds) + len(pictures)) > 1:  # those in files come on top
+        known.must_fit(len(stops(least, steps, loop)))
     ends = known.draw(seeds, how, **asked) if seeds else []
     ends += known.encode(pictures) if pictures else []
-    ends += Directions.latents_of(latents, known) if latents is not None else []
+    for file in [latents] if isinstance(latents, Path) else latents:
+        ends += Directions.latents_of(file, known)
     places = stops(len(ends), steps, loop)
     known.must_fit(len(places))
     way = known.path if path == "auto" else path

@@ -76,6 +76,12 @@ def check_values(cls: type[System], model: Mapping[str, Any]) -> None:
             raise UsageError(f"model.{key} is {value!r}: give {wanted}")
 
 
+def takes(cls: type[System], key: str, value: Any) -> bool:
+    """Whether the constructor says that it takes ``value`` for ``key``, of which it says a kind."""
+    wanted = _wanted(get_type_hints(cls.__init__).get(key, Any))
+    return wanted is not None and wanted.takes(value)
+
+
 @dataclass(frozen=True)
 class _List:
     """A list of plain values of one kind, of any length or of ``count``."""

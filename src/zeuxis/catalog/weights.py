@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zeuxis.catalog.build import build
-from zeuxis.catalog.listing import WEIGHTS, entries, entry
+from zeuxis.catalog.listing import WEIGHTS, entries, entry, system_class
 from zeuxis.data.suffixes import PICTURES
 from zeuxis.errors import UnknownName, UsageError, WeightsError, is_out_of_memory
 from zeuxis.escaping import word
 from zeuxis.recipe import load_recipe, recipe_paths
-from zeuxis.spec import DataSpec
+from zeuxis.spec import DataSpec, Shape
 from zeuxis.training.exchange import holds, read_card
 
 _PICTURE = "a picture, not a model: give a model's name or a run folder"
@@ -116,19 +117,48 @@ def start_from(system: System, name: str | Path) -> Start:
     what = f"'{name}' cannot be started from: its weights do not fit '{system.card.id}' as it was built"
     own, alone = stored(system), system.started_parts
     part = {key: tensor for key, tensor in own.items() if key.partition(".")[0] in alone}
-    line = f"{' and '.join(sorted(alone))} of {system.card.id} starts from {name}, and all else is fresh"
+    starts = "start" if len(alone) > 1 else "starts"
+    line = f"{' and '.join(sorted(alone))} of {system.card.id} {starts} from {name}, and all else is fresh"
     if "network" in alone and (public := public_restorer(name)) is not None:
         there = {f"network.{key}": tensor for key, tensor in public.network.state_dict().items()}
         put_back(part, there, what, "set the keys of [model] to those of that network")
         return Start(public.sha256, line)
     tensors, card = read_model(locate(name))
     tensors = without_given(system, tensors)
+    other = _otherwise(system, card)
     if alone and misfit(own, tensors) is not None:
         there = {key: tensor for key, tensor in tensors.items() if key.partition(".")[0] in alone}
-        put_back(part, there, what, "start from a model whose network has the same sizes")
+        put_back(part, there, what, other or "start from a model whose network has the same sizes")
         return Start(str(card["sha256"]), line)
-    put_back(own, tensors, what, "start from a model of the same recipe")
+    put_back(own, tensors, what, other or "start from a model of the same recipe")
     return Start(str(card["sha256"]))
+
+
+def sized_alike(system: type[System], card: Mapping[str, Any]) -> bool:
+    """Whether the model of that card has networks that the same keywords size as ``system``'s."""
+    kin = entries().get(str(card.get("system")))
+    return (
+        bool(system.started_keys) and kin is not None and system_class(kin.card.id).started_keys == system.started_keys
+    )
+
+
+def _otherwise(system: System, card: Mapping[str, Any]) -> str | None:
+    """What a model with networks like ``system``'s was built for otherwise, with the mend; None where it has others, or
+    neither the pictures nor what it is told say so."""
+    if not sized_alike(type(system), card):
+        return None
+    theirs, mine = Shape(*card["spec"]["shape"]), Shape(*system.shape)
+    if theirs[1:] != mine[1:]:
+        was, now = (f"{shape.width}x{shape.height}" for shape in (theirs, mine))
+        return f"it draws {was} pixels and this is to draw {now}: give --size {was}, or start from one of that size"
+    if theirs.channels != mine.channels:
+        return f"its pictures have {theirs.channels} channels and these {mine.channels}: start from one of as many"
+    was, now = (known.get("condition", "none") for known in (card["config"], system.config))
+    if was == now == "label" and (classes := len(card["spec"]["class_names"])) != system.spec.classes:
+        return f"it knows {classes} classes and these are {system.spec.classes}: start from one of as many"
+    if was != now:
+        return f"it is built with condition {was} and this with {now}: give --condition {was}, or start from another"
+    return None
 
 
 def public_restorer(name: str | Path) -> Restorer | None:

@@ -33,13 +33,30 @@ ELSEWHERE = {  # options of other programs, and what does it here
     "--resume": "the same command again, or zeuxis resume RUN,",
     "--batch-size": "--batch",
     "--gpu": "--device cuda",
+    "--gpus": "--device cuda, or torchrun for several,",
     "--output": "--out",
+    "--outdir": "--out",
     "--num": "-n",
     "--num-samples": "-n",
+    "--num-steps": "--steps",
+    "--seeds": "--seed N, with -n COUNT for those that follow it,",
     "--cfg": "--guidance",
     "--class": "--label",
+    "--cond": "--condition label",
     "--prompt": "--caption",
     "--dataset": "--data",
+    "--dataroot": "--data",
+    "--network": "the first argument, a model or a run folder (zeuxis convert makes one of a .pkl),",
+    "--image-size": "--size",
+    "--resolution": "--size",
+    "--kimg": "--iterations, as many as make so many thousand pictures in batches of --batch,",
+    "--mirror": "--augment flips",
+    "--aug": "the recipe stylegan2-ada",
+    "--gamma": "--set model.gamma=10",
+    "--trunc": "--knob truncation=0.7",
+    "--truncation-psi": "--knob truncation=0.7",
+    "--psi": "--knob truncation=0.7",
+    "--noise-mode": "--knob noise=constant",
 }
 
 
@@ -134,19 +151,25 @@ def _command(args: Sequence[str]) -> str | None:
 def _meant(args: Sequence[str]) -> str:
     """What an option is called here that other programs have, or that is a knob without a flag of its own."""
     words = [a.partition("=")[0] for a in args if a.startswith("--")]
-    found = [f"{word} is {ELSEWHERE[word]} here" for word in words if word in ELSEWHERE]
+    own = _flags(args)  # what one command has, another has not
+    named = {word: word.replace("_", "-") for word in words if word not in own}
+    found = [f"{word} is {ELSEWHERE[name]} here" for word, name in named.items() if name in ELSEWHERE]
     if not found and (knobs := _knobs_without_flag(args)):
         found = [f"{word} is a knob: --knob {word[2:]}=VALUE" for word in words if word[2:] in knobs]
     return f" ({found[0]})" if found else ""
 
 
-def _knobs_without_flag(args: Sequence[str]) -> set[str]:
-    """The knobs of all systems that the command takes by ``--knob`` alone; none where it takes no knobs."""
+def _flags(args: Sequence[str]) -> set[str]:
+    """The options of the command; none where there is no such command."""
     name = _command(args)
     if name is None:
         return set()
-    command = tree(name).commands[name]
-    flags = {flag for parameter in command.params for flag in parameter.opts}
+    return {flag for parameter in tree(name).commands[name].params for flag in parameter.opts}
+
+
+def _knobs_without_flag(args: Sequence[str]) -> set[str]:
+    """The knobs of all systems that the command takes by ``--knob`` alone; none where it takes no knobs."""
+    flags = _flags(args)
     knobs = {name for each in entries().values() for name in each.card.knob_table} if KNOB in flags else set()
     return knobs - {flag[2:] for flag in flags}
 

@@ -45,6 +45,9 @@ def convert(
     from zeuxis.pretrained.parts import holds_unet
     from zeuxis.pretrained.restorer_files import holds_restorer
 
+    if str(file).startswith(("https:/", "http:/")):
+        address = str(file).replace(":/", "://", 1)  # of which a path keeps one stroke
+        raise UsageError(f"{address} is an address: fetch the file with a browser or curl, and give its path")
     if file.suffix.lower() in PICTURES and file.is_file():
         raise UsageError(f"{file} is a picture, not a checkpoint: give a .safetensors, .pt, .pth, .ckpt or .bin file")
     with Progress() as progress:

@@ -86,6 +86,14 @@ def sample(
         list[str] | None,
         typer.Option("--picture", metavar="FILE", help="Your own, which --direction moves, not those drawn; repeat."),
     ] = None,
+    latents: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--latents",
+            metavar="FILE",
+            help="Those of zeuxis project, which --direction moves, not those drawn; repeat.",
+        ),
+    ] = None,
     out: Out = None,
     sheet: Annotated[bool, typer.Option("--sheet/--no-sheet", help="Also all of them on one page.")] = True,
     replay: Annotated[
@@ -101,13 +109,15 @@ def sample(
         only(context, kept, "--replay draws the one picture as its record says")
         draw_again(replay, device, out, as_json, steering(asked))
         return
-    if picture:
+    if picture or latents:
         if not direction:
-            raise UsageError("--picture is moved along a --direction: give one, as zeuxis directions writes them")
+            what = "--picture is" if picture else "--latents are"
+            raise UsageError(f"{what} moved along a --direction: give one, as zeuxis directions writes them")
         kept = (
             "model",
             "direction",
             "picture",
+            "latents",
             "device",
             "precision",
             "prior",
@@ -148,7 +158,9 @@ def sample(
 
         if batch is not None:
             raise UsageError(f"--batch {batch}: pictures moved along a direction are decoded one by one; leave it out")
-        made = moved(drawn, n, seed, direction, how, pictures=picture or (), **conditions)
+        made = moved(
+            drawn, n, seed, direction, how, pictures=picture or (), latents=latents or (), **conditions
+        )  # fmt: skip
     else:
         made = drawn.sample(n, seed, knobs=how, batch=batch, **conditions)
     files = made.save(target, add=True)

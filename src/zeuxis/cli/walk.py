@@ -42,8 +42,8 @@ def walk(
         typer.Option("--picture", metavar="FILE", help="A picture of your own that it leads over; repeat."),
     ] = None,
     latents: Annotated[
-        Path | None,
-        typer.Option("--latents", metavar="FILE", help="Latents that it leads over, of zeuxis directions --sum."),
+        list[Path] | None,
+        typer.Option("--latents", metavar="FILE", help="Latents that it leads over, of zeuxis project; repeat."),
     ] = None,
     path: Annotated[
         Literal["auto", "linear", "spherical"],
@@ -82,7 +82,7 @@ def walk(
             found,
             seeds=chosen,
             pictures=picture or (),
-            latents=latents,
+            latents=latents or (),
             path=path,
             steps=frames,
             loop=loop,

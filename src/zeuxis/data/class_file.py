@@ -2,8 +2,9 @@
 
     {"labels": [["00000/img00000000.png", 6], ["00000/img00000001.png", 9], ...]}
 
-``null`` in place of the list says that there are no classes. The folders of such a dataset hold a thousand files each,
-and are none.
+``null`` in place of the list says that there are no classes. A class may also be written as 6.0, or as a row of noughts
+with a 1 in its place; rows of other numbers, which those programs take too, say no class. The folders of such a dataset
+hold a thousand files each, and are none.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from zeuxis.data.source import Skipped
 from zeuxis.data.texts import decoded
 from zeuxis.files import read_bytes
 
+MOST_SHOWN = 80  # characters of an entry in a message
 WANTED = 'wants {"labels": [["FILE", CLASS], ...]} with numbers of classes, or null in place of the list'
 
 
@@ -44,9 +46,14 @@ def read_classes(root: Path, path: str, pictures: Sequence[str]) -> Classes:
         return Classes(unread=f"has no labels: {WANTED}")
     if found["labels"] is None:
         return Classes()
-    pairs = list(found["labels"].items()) if isinstance(found["labels"], Mapping) else found["labels"]
-    if not isinstance(pairs, list) or not pairs or not all(map(_is_pair, pairs)):
+    rows = list(found["labels"].items()) if isinstance(found["labels"], Mapping) else found["labels"]
+    if not isinstance(rows, list) or not rows:
         return Classes(unread=WANTED)
+    pairs: list[tuple[str, int]] = []
+    for k, row in enumerate(rows, 1):
+        if (pair := _pair(row)) is None:
+            return Classes(unread=f"{WANTED}; entry {k} is {_shortened(row)}")
+        pairs.append(pair)
     classes, lookup, folder = Classes(), Lookup(pictures), path[: path.rfind("/") + 1]
     torn: dict[str, set[int]] = {}
     for name, label in pairs:
@@ -61,11 +68,29 @@ def read_classes(root: Path, path: str, pictures: Sequence[str]) -> Classes:
     return classes
 
 
-def _is_pair(pair: Any) -> bool:
-    match pair:
-        case (str(), bool()):
-            return False
-        case (str(), int(label)):
-            return 0 <= label < MOST_CLASSES
+def _pair(row: Any) -> tuple[str, int] | None:
+    """The file and its class that an entry says; None where it says none."""
+    match row:
+        case (str(name), label) if (number := _class(label)) is not None and 0 <= number < MOST_CLASSES:
+            return name, number
         case _:
-            return False
+            return None
+
+
+def _class(label: Any) -> int | None:
+    match label:
+        case bool():
+            return None
+        case int():
+            return label
+        case float() if label.is_integer():
+            return int(label)
+        case [_, *_] if all(type(n) in (int, float) and n in (0, 1) for n in label) and sum(label) == 1:
+            return int(label.index(1))
+        case _:
+            return None
+
+
+def _shortened(row: Any) -> str:
+    text = json.dumps(row)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."

@@ -30,7 +30,7 @@ from zeuxis.data.picture import SUFFIXES, PictureRefused
 from zeuxis.data.source import ArraySource, Skipped, Source, Values
 from zeuxis.data.split import carve
 from zeuxis.data.unpaired import UnpairedSource
-from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError
+from zeuxis.errors import DataError, NoneHeldOut, UnknownName, Unsupported, UsageError
 from zeuxis.spec import Size, spell_size
 
 SPLITS = ("train", "val", "test")
@@ -154,7 +154,7 @@ class _Folder:
         source = opened(split if split in apart else "train")
         if not len(source):
             if split != "val":
-                raise DataError(
+                raise NoneHeldOut(
                     f"'{found.root}' has too few pictures to set any apart for '{split}': give ten or more, or put "
                     f"some into a folder '{split}' within it"
                 )

@@ -22,7 +22,7 @@ from zeuxis.data.hub_name import HubName
 from zeuxis.data.hub_rows import Mapped, Row, listed, mapped
 from zeuxis.data.source import ArraySource
 from zeuxis.data.split import carve
-from zeuxis.errors import DataError, UnknownName, UsageError
+from zeuxis.errors import DataError, NoneHeldOut, UnknownName, UsageError
 from zeuxis.files import draft_folder
 from zeuxis.spec import Size, spell_size
 
@@ -53,7 +53,7 @@ def open_hub(name: HubName, size: Size | None = None, split: str = "train", fit:
     kept = cache_dir() / "prepared" / f"hub-{spell_size(size)}-{key}"
     source = prepared.open_prepared(kept, lambda: _prepare(name, size, fit, kept), str(name), split, fit, size)
     if not len(source):
-        raise DataError(f"'{name}' has too few pictures to set any apart for '{split}': choose one with more")
+        raise NoneHeldOut(f"'{name}' has too few pictures to set any apart for '{split}': choose one with more")
     return source
 
 

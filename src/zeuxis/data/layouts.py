@@ -194,7 +194,7 @@ def _labelled(part: SplitFiles) -> Listing | None:
         return Listing([Example(path) for path in part.pictures], how="pictures, of no classes by dataset.json")
     highest = max(part.labels.get(path, -1) for path in part.pictures) if part.pictures else -1
     names = tuple(map(str, range(highest + 1))) if part.classes is None else part.classes
-    listing = Listing(class_names=names, how=f"{len(names)} classes by dataset.json")
+    listing = Listing(class_names=names, how=f"{len(names)} class{'es' * (len(names) != 1)} by dataset.json")
     for path in part.pictures:
         label = part.labels.get(path)
         if label is None:

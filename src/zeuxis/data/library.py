@@ -35,6 +35,7 @@ from zeuxis.data.worlds.rich.views import SceneDepth, SceneLight, SceneStyles
 from zeuxis.data.worlds.scenes import Scenes, UnpairedScenes
 from zeuxis.degrade.language import parse_chain
 from zeuxis.errors import UnknownName, Unsupported, UsageError
+from zeuxis.escaping import word
 from zeuxis.fetching import named_in
 from zeuxis.files import at_home
 from zeuxis.spec import LEAST_SIDE, MOST_SIDE, Size, height_width, in_bounds, spell_size
@@ -61,6 +62,7 @@ WORLDS: Mapping[str, Callable[[int, str], Source]] = {
     "ring": RingPoints,
     "grid": GridPoints,
 }
+ARCHIVES = {".zip": "zipfile", **dict.fromkeys((".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"), "tarfile")}
 
 
 def open_source(name: str | Path, size: Size | None = None, split: str = "train", fit: str | Fit = SQUARE) -> Source:
@@ -139,6 +141,12 @@ def _opened(name: str | Path, size: Size | None, split: str, chosen: Fit) -> Sou
     if text.startswith(PREFIX):
         return open_hub(parse_hub_name(text), size, split, chosen)
     if at_home(name).is_file():
+        if opener := next((opener for suffix, opener in ARCHIVES.items() if text.lower().endswith(suffix)), None):
+            into = word(text[: text.rfind(".")].removesuffix(".tar"))
+            raise UsageError(
+                f"'{text}' is an archive, and data is a folder: unpack it (python -m {opener} -e {word(text)} {into}), "
+                f"and give --data {into}"
+            )
         raise UsageError(
             f"'{text}' is a file, and data is a folder of pictures or a dataset's name (zeuxis data lists them)"
         )

@@ -67,7 +67,7 @@ def must_be_continuous(owner: str, system: Verbs) -> None:
     if "decode" in system.card.verbs - system.can and system.conditions:
         raise Unsupported(
             f"'{owner}' was trained to be told a {' and a '.join(sorted(system.conditions))}, without which its "
-            "latents are no pictures: give one that was trained with --condition none"
+            "latents are no pictures: give one that is told a label or nothing"
         )
     if "decode" not in system.can:
         raise Unsupported(

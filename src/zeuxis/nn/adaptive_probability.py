@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zeuxis.errors import UsageError
+from zeuxis.errors import UsageError, must_be_within
 
 
 class AdaptiveProbability(nn.Module):
@@ -25,6 +25,7 @@ class AdaptiveProbability(nn.Module):
         super().__init__()
         if not 0 <= start <= 1:
             raise UsageError(f"start is {start:g}: p is a probability, so begin it between 0 and 1")
+        must_be_within(-1, 1, target=target)
         if not speed > 0:
             raise UsageError(f"speed is {speed:g}: give the pictures in which p goes from 0 to 1, more than 0")
         if every < 1:

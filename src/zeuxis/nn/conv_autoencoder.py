@@ -21,7 +21,7 @@ def smallest_map(shape: Shape, stages: int) -> tuple[int, int]:
     step = 2**stages
     if shape.height % step or shape.width % step:
         raise Unsupported(
-            f"images of {shape.height}x{shape.width} cannot be halved {stages} times: "
+            f"images of {shape.width}x{shape.height} cannot be halved {stages} times: "
             f"choose a size that {step} divides, or fewer widths"
         )
     return shape.height // step, shape.width // step

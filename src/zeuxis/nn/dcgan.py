@@ -24,7 +24,7 @@ def halvings(shape: Shape) -> int:
     times = (side // SMALLEST).bit_length() - 1
     if shape.width != side or times < 1 or SMALLEST << times != side:
         raise UsageError(
-            f"images of {side} x {shape.width}: this network takes squares of 8, 16, 32, 64, ...; set size to one"
+            f"images of {shape.width} x {side}: this network takes squares of 8, 16, 32, 64, ...; set size to one"
         )
     return times
 

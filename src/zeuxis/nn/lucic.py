@@ -21,7 +21,7 @@ def quarter(shape: Shape) -> tuple[int, int]:
     """Rows and columns of the coarsest map. Raises :class:`UsageError` for sides that 4 does not divide."""
     if shape.height % 4 or shape.width % 4:
         raise UsageError(
-            f"images of {shape.height} x {shape.width}: it halves both sides twice; set size so that 4 divides it"
+            f"images of {shape.width} x {shape.height}: it halves both sides twice; set size so that 4 divides it"
         )
     return shape.height // 4, shape.width // 4
 

@@ -87,13 +87,17 @@ class FixUpBlock(nn.Module):
         return x + h
 
 
-def levels(shape: Shape, widths: Sequence[int]) -> None:
-    """Raise :class:`UsageError` unless the picture is a square that so many levels bring down to 4 pixels."""
+def levels(shape: Shape, widths: Sequence[int], key: str = "widths") -> None:
+    """Raise :class:`UsageError` unless the picture is a square that so many levels bring down to 4 pixels; ``key`` is
+    what they are called among the options."""
     side = BASE << (len(widths) - 1)
     if not widths or (shape.height, shape.width) != (side, side):
+        wanted = (shape.height // BASE).bit_length()
+        square = shape.height == shape.width == BASE << max(0, wanted - 1)
+        mend = f"give {wanted} {key}, one for each level from 4 pixels up" if square else "squares alone are taken"
         raise UsageError(
-            f"images of {shape.height} x {shape.width}: {len(widths)} widths are for squares of {side} pixels; give one"
-            " for each level from 4 pixels up, or set size"
+            f"images of {shape.width} x {shape.height}: {len(widths)} {key} are for squares of {side} pixels; {mend},"
+            f" or set size to {side}"
         )
 
 

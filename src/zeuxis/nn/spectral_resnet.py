@@ -88,7 +88,7 @@ class SpectralGenerator(nn.Module):
         self, shape: Shape, *, first: int, widths: Sequence[int], attention: Collection[int], block: Block
     ) -> None:
         super().__init__()
-        levels(shape, widths)
+        levels(shape, widths, "multiples")
         self.first = SpectralLinear(first, widths[0] * SMALLEST**2)
         self.blocks = nn.ModuleList(block(one, two) for one, two in pairwise(widths))
         self.attention = attentions(attention, {SMALLEST << k: w for k, w in enumerate(widths) if k})
@@ -124,7 +124,7 @@ class SpectralDiscriminator(nn.Module):
         block: Block | None = None,
     ) -> None:
         super().__init__()
-        levels(shape, widths)
+        levels(shape, widths, "multiples")
         fine = list(reversed(widths))
         self.stem = None if block is None else SpectralConv2d(shape.channels, fine[0], 3)
         self.blocks = nn.ModuleList(

@@ -19,7 +19,7 @@ def code_map(shape: Shape, halvings: int) -> tuple[int, int]:
     factor = 2**halvings
     if shape.height % factor or shape.width % factor:
         raise Unsupported(
-            f"images of {shape.height}x{shape.width} cannot be coded by a factor of {factor}: choose a size that "
+            f"images of {shape.width}x{shape.height} cannot be coded by a factor of {factor}: choose a size that "
             f"{factor} divides, such as {-(-shape.height // factor) * factor}x{-(-shape.width // factor) * factor}"
         )
     return shape.height // factor, shape.width // factor

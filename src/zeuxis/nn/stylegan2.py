@@ -64,6 +64,10 @@ class StyleMapping(nn.Module):
         self.classes = classes
         self.embed = EqualLinear(classes, width) if classes else None
         first = latent + (width if classes else 0)
+        if layers < (first != width):
+            raise UsageError(
+                f"a mapping of {layers} layers leaves {first} numbers, and codes have {width}: give 1 or more"
+            )
         full = layer or partial(EqualLinear, rate=MAPPING_RATE, active=True)
         self.layers = nn.Sequential(*(full(width if k else first, width) for k in range(layers)))
 

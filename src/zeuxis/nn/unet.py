@@ -275,7 +275,7 @@ class UNet(Backbone):
 def check_sides(height: int, width: int, levels: int) -> None:
     """Raise :class:`UsageError` unless images of these sides can be halved ``levels`` - 1 times."""
     if height % 2 ** (levels - 1) or width % 2 ** (levels - 1):
-        raise UsageError(f"{height}x{width} images cannot be halved {levels - 1} times: cut the U-Net's multiples")
+        raise UsageError(f"{width}x{height} images cannot be halved {levels - 1} times: cut the U-Net's multiples")
 
 
 def _depths(depth: int | Sequence[int], levels: int, attention: Sequence[int]) -> list[int]:

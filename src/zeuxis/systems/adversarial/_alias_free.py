@@ -35,6 +35,11 @@ class AliasFreeGame(StyleGame):
     generator: StyleGenerator[AliasFreeSynthesis]
     turns: ClassVar[bool]  # R: what the generator draws turns with its input, by 1x1 kernels, twice as many channels
 
+    started_keys = (
+        *("nz", "width", "mapping", "depth", "critical", "channel_base", "channel_max"),
+        *("judge_mapping", "judge_base", "judge_max"),
+    )
+
     def __init__(
         self,
         shape: Shape,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.batch import Batch, Shape
-from zeuxis.errors import UsageError
+from zeuxis.errors import UsageError, must_be_within
 from zeuxis.game import Move, Player, Turn
 from zeuxis.losses.path_length import path_length_penalty, path_lengths
 from zeuxis.nn.stylegan2 import StyleDiscriminator, StyleGenerator, StyleMapping, StyleSynthesis
@@ -29,6 +29,9 @@ PATH_DECAY = 0.01  # of a
 
 class PathLengthGame(StyleGame):
     """The game of styles with noise, style mixing, and a penalty on how path lengths vary every few rounds."""
+
+    started_parts = frozenset({"generator", "discriminator"})  # one with augmentation may start from one without
+    started_keys = ("nz", "width", "mapping", "judge_mapping", "channel_base", "channel_max")
 
     generator: StyleGenerator[StyleSynthesis]
     path_mean: Tensor
@@ -58,6 +61,8 @@ class PathLengthGame(StyleGame):
     ) -> None:
         known = classes_told(condition, classes)
         super().__init__(shape, nz=nz, classes=known, gamma=gamma, r1_every=r1_every, mean_decay=mean_decay, lr=lr)
+        must_be_within(0, path_weight=path_weight)
+        must_be_within(0, 1, mixing=mixing)
         if path_every < 1:
             raise UsageError("path_every is 1 or more; a weight of 0 leaves the penalty out")
         self.mixing = mixing

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from zeuxis.batch import Condition, Shape
-from zeuxis.errors import lookup
+from zeuxis.errors import lookup, must_be_within
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import Hinge
@@ -43,6 +43,7 @@ class ProjectionGame(System):
     ) -> None:
         """``rates`` are the generator's and the discriminator's."""
         super().__init__()
+        must_be_within(1, critic_steps=critic_steps)
         self.shape = Shape(*shape)
         labelled = lookup("condition", condition, {"none": False, "label": True})
         self.vector = ClassVector(classes) if labelled else None

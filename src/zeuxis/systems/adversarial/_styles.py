@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.batch import Batch, Shape
-from zeuxis.errors import UsageError
+from zeuxis.errors import UsageError, must_be_within
 from zeuxis.game import Move, Player, Turn
 from zeuxis.losses.adversarial import NonSaturating
 from zeuxis.losses.penalty import r1
@@ -41,6 +41,8 @@ class StyleGame(StyleSpace):
         self, shape: Shape, *, nz: int, classes: int, gamma: float, r1_every: int, mean_decay: float, lr: float
     ) -> None:
         super().__init__()
+        must_be_within(0, gamma=gamma)
+        must_be_within(0, 1, mean_decay=mean_decay)
         if r1_every < 1:
             raise UsageError("r1_every is 1 or more; a weight of 0 (gamma) leaves R1 out")
         self.shape, self.classes = Shape(*shape), classes

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zeuxis.batch import Condition, Shape
+from zeuxis.errors import must_be_within
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import AdversarialLoss
@@ -33,6 +34,7 @@ class TwoPlayers(System, ABC):
         self, shape: Shape, *, nz: int, width: int, critic_steps: int, lr: float, betas: tuple[float, float]
     ) -> None:
         super().__init__()
+        must_be_within(1, critic_steps=critic_steps)
         self.shape = Shape(*shape)
         self.nz, self.critic_steps = nz, critic_steps
         self.lr, self.betas = lr, (betas[0], betas[1])

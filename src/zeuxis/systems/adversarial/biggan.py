@@ -17,6 +17,7 @@ from torch import Tensor
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
+from zeuxis.errors import must_be_within
 from zeuxis.game import Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.losses.orthogonal import orthogonality
@@ -103,6 +104,7 @@ class BigGAN(ProjectionGame):
             rates=(lr_generator, lr_discriminator),
             betas=betas,
         )
+        must_be_within(0, orthogonal=orthogonal)
         self.orthogonal, self.told_in_latent = orthogonal, shared if self.classes else 0
         widths, at, known = [width * multiple for multiple in multiples], tuple(attention), self.classes
         self.generator: BigGANGenerator = BigGANGenerator(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.errors import UsageError, lookup
+from zeuxis.errors import UsageError, lookup, must_be_within
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import NonSaturating
@@ -35,6 +35,9 @@ NETWORKS: Mapping[str, Callable[[Shape, int, int, int], Pair]] = {
         ConditionalCritic(shape, y_width, width),
     ),
 }
+
+
+IN_LATENT = ("label", "caption")  # what is told in so few numbers that they are a part of a latent
 
 
 class CGAN(System):
@@ -59,7 +62,7 @@ class CGAN(System):
         family="adversarial",
         year=2014,
         paper="1411.1784",
-        verbs={"sample"},
+        verbs={"sample", "decode", "draw_latents"},
         accepts={"label", "caption", "source"},
         knobs=("temperature",),
         departures=(
@@ -87,6 +90,7 @@ class CGAN(System):
         betas: tuple[float, float] = (0.5, 0.999),
     ) -> None:
         super().__init__()
+        must_be_within(1, critic_steps=critic_steps)
         self.shape = Shape(*shape)
         self.nz, self.critic_steps = nz, critic_steps
         self.lr, self.betas = lr, (betas[0], betas[1])
@@ -105,7 +109,13 @@ class CGAN(System):
         self.generator, self.discriminator = lookup("network", network, NETWORKS)(
             self.shape, nz, self.vector.width, width
         )
+        self.told_in_latent = self.vector.width if condition in IN_LATENT else 0
         self.loss = NonSaturating()
+
+    @property
+    def can(self) -> frozenset[str]:
+        """What a source tells is a picture, not a part of a latent."""
+        return frozenset(self.card.verbs - (set() if self.told_in_latent else {"decode", "draw_latents"}))
 
     @property
     def conditions(self) -> frozenset[str]:
@@ -148,6 +158,14 @@ class CGAN(System):
         return image
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        return self.decode(self.draw_latents(condition, rng, how))
+
+    def draw_latents(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
+        """z and after it y, ``(B, nz + Y)``; ``temperature`` scales z. Between two y lie pictures of neither."""
         z = self.settings(how).temperature * rng.normal(len(rng), self.nz, device=self.device)
-        image: Tensor = self.generator(z, self.told(condition))
+        return torch.cat([z, self.told(condition)], 1)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """G(z|y): pictures ``(B, C, H, W)`` in [-1, 1] of what :meth:`draw_latents` makes."""
+        image: Tensor = self.generator(latent[:, : self.nz], latent[:, self.nz :])
         return image

@@ -20,6 +20,7 @@ from zeuxis.errors import lookup
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import Minimax, NonSaturating
+from zeuxis.losses.penalty import r1 as r1_penalty
 from zeuxis.nn.maxout import MaxoutDiscriminator, PerceptronGenerator
 from zeuxis.rng import ImageRng, Rng
 from zeuxis.systems.adversarial._line import optimal_discriminator
@@ -47,6 +48,8 @@ class GAN(System):
         keep_hidden: how often it leaves it a unit.
         loss: the generator's: "non-saturating" raises log D(G(z)); "saturating" lowers log(1 - D(G(z))), the game as
             first written, which is flat while the generator loses.
+        r1: weight of the discriminator's squared slope at data, half of it (Mescheder et al. 2018, 1801.04406, Eq. 9),
+            with which the game converges where it would circle; 0, the game of 2014, is without.
         critic_steps: moves k of the discriminator a round.
         lr: learning rate of both players, of stochastic gradient descent.
         momentum: of both players.
@@ -80,6 +83,7 @@ class GAN(System):
         keep_input: float = 0.8,
         keep_hidden: float = 0.5,
         loss: Literal["non-saturating", "saturating"] = "non-saturating",
+        r1: float = 0.0,
         critic_steps: int = 1,
         lr: float = 0.1,
         momentum: float = 0.5,
@@ -87,7 +91,7 @@ class GAN(System):
         super().__init__()
         self.shape = Shape(*shape)
         self.nz, self.critic_steps, self.lr, self.momentum = nz, critic_steps, lr, momentum
-        self.from_black = from_black
+        self.from_black, self.r1 = from_black, r1
         d = self.shape.channels * self.shape.height * self.shape.width
         self.generator = PerceptronGenerator(nz, hidden, d)
         self.discriminator = MaxoutDiscriminator(
@@ -108,7 +112,7 @@ class GAN(System):
         )
 
     def discriminate(self, turn: Turn) -> Tensor:
-        """-log D(x) - log(1 - D(G(z))) (Eq. 1)."""
+        """-log D(x) - log(1 - D(G(z))) (Eq. 1), and the penalty on slopes if there is one."""
         x = turn.batch.image.flatten(1)  # (B, d)
         turn.memo["pixels"] = x
         with torch.no_grad():
@@ -116,7 +120,12 @@ class GAN(System):
         logits = self.judge(torch.cat([x, fake.to(x.dtype)]), turn.rng)
         real_logit, fake_logit = logits.chunk(2)  # each row is judged by itself
         turn.note(real=real_logit.float().sigmoid().mean(), fake=fake_logit.float().sigmoid().mean())
-        return self.loss.critic(real_logit, fake_logit)
+        loss = self.loss.critic(real_logit, fake_logit)
+        if not self.r1:
+            return loss
+        slope = r1_penalty(lambda pixels: self.judge(pixels, turn.rng), x)
+        turn.note(slope=slope)
+        return loss + self.r1 / 2 * slope
 
     def generate(self, turn: Turn) -> Tensor:
         """-log D(G(z)), or log(1 - D(G(z)))."""

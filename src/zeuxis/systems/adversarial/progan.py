@@ -15,6 +15,7 @@ from torch import Tensor
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
+from zeuxis.errors import must_be_within
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import Wasserstein
@@ -58,6 +59,8 @@ class ProGAN(System):
     )
     level: Tensor
 
+    started_keys = ("nz", "channel_base", "channel_max")
+
     def __init__(
         self,
         shape: Shape,
@@ -74,6 +77,8 @@ class ProGAN(System):
         lr: float = 1e-3,
     ) -> None:
         super().__init__()
+        must_be_within(0, penalty=penalty, drift=drift)
+        must_be_within(1, critic_steps=critic_steps)
         self.shape = Shape(*shape)
         self.nz, self.critic_steps, self.lr = nz, critic_steps, lr
         self.penalty, self.drift = penalty, drift

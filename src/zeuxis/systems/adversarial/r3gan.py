@@ -16,7 +16,7 @@ from torch import Tensor
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.errors import lookup
+from zeuxis.errors import lookup, must_be_within
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import Relativistic
@@ -75,6 +75,7 @@ class R3GAN(System):
         betas: tuple[float, float] = (0.0, 0.9),
     ) -> None:
         super().__init__()
+        must_be_within(0, gamma=gamma, gamma_end=gamma if gamma_end is None else gamma_end)
         self.shape = Shape(*shape)
         labelled = lookup("condition", condition, {"none": False, "label": True})
         self.vector = ClassVector(classes) if labelled else None
@@ -83,16 +84,12 @@ class R3GAN(System):
         widths, known = tuple(widths), classes if labelled else 0
         self.generator = R3Generator(self.shape, nz=nz, widths=widths, blocks=blocks, group=group, classes=known)
         self.discriminator = R3Discriminator(self.shape, widths=widths, blocks=blocks, group=group, classes=known)
+        self.told_in_latent = known
         self.loss = Relativistic()
 
     @property
     def conditions(self) -> frozenset[str]:
         return frozenset() if self.vector is None else frozenset({self.vector.field})
-
-    @property
-    def can(self) -> frozenset[str]:
-        """Where it is told a class, a latent alone is no picture."""
-        return frozenset(self.card.verbs - (set() if self.vector is None else {"decode", "draw_latents"}))
 
     def players(self) -> tuple[Player, ...]:
         return (
@@ -136,14 +133,16 @@ class R3GAN(System):
         return image
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        image: Tensor = self.generator(self.draw_latents(condition, rng, how), self.told(condition))
-        return image.float().clamp(-1, 1)
+        return self.decode(self.draw_latents(condition, rng, how))
 
     def draw_latents(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        """z ``(B, nz)``; ``temperature`` scales it."""
-        return self.settings(how).temperature * rng.normal(len(rng), self.nz, device=self.device)
+        """z and after it the class, if any is told, ``(B, nz + K)``; ``temperature`` scales z."""
+        z = self.settings(how).temperature * rng.normal(len(rng), self.nz, device=self.device)
+        y = self.told(condition)
+        return z if y is None else torch.cat([z, y], 1)
 
     def decode(self, latent: Tensor) -> Tensor:
-        """Pictures ``(B, C, H, W)`` in [-1, 1] from latents ``(B, nz)``, where no class is told."""
-        image: Tensor = self.generator(latent, None)
+        """Pictures ``(B, C, H, W)`` in [-1, 1] of what :meth:`draw_latents` makes."""
+        z, y = latent[:, : self.nz], latent[:, self.nz :] if self.told_in_latent else None
+        image: Tensor = self.generator(z, y)
         return image.float().clamp(-1, 1)

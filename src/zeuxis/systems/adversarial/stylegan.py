@@ -19,7 +19,7 @@ from torch import Tensor
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.errors import Unsupported
+from zeuxis.errors import Unsupported, must_be_within
 from zeuxis.game import Move, Player, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.losses.adversarial import NonSaturating
@@ -63,7 +63,14 @@ class StyleGAN(StyleSpace):
         verbs={"sample", "decode", "draw_latents", "latent_weights"},
         latents="styles",
         knobs=(
-            Knob("truncation", "float", "psi: the share of a code's distance from the mean code", 1.0, least=0, most=2),
+            Knob(
+                "truncation",
+                "float",
+                "psi: the share of a code's distance from the mean code; below 0 its opposite",
+                1.0,
+                least=-2,
+                most=2,
+            ),
             Knob("truncated", "int", "layers, from the coarsest, that truncation reaches", 8, least=0, most=64),
             Knob(
                 "noise",
@@ -81,6 +88,8 @@ class StyleGAN(StyleSpace):
         ),
     )
     level: Tensor
+
+    started_keys = ("nz", "width", "mapping", "channel_base", "channel_max")
 
     def __init__(
         self,
@@ -100,6 +109,8 @@ class StyleGAN(StyleSpace):
         lr: float = 1e-3,
     ) -> None:
         super().__init__()
+        must_be_within(0, gamma=gamma)
+        must_be_within(0, 1, mixing=mixing, mean_decay=mean_decay)
         self.shape = Shape(*shape)
         self.nz, self.mixing, self.mean_decay = nz, mixing, mean_decay
         self.gamma, self.lr, self.classes = gamma, lr, 0

@@ -52,7 +52,14 @@ class StyleGAN3T(AliasFreeGame):
         latents="styles",
         accepts={"label"},
         knobs=(
-            Knob("truncation", "float", "psi: the share of a code's distance from the mean code", 1.0, least=0, most=2),
+            Knob(
+                "truncation",
+                "float",
+                "psi: the share of a code's distance from the mean code; below 0 its opposite",
+                1.0,
+                least=-2,
+                most=2,
+            ),
         ),
         departures=(
             "The generator moves first, and the discriminator judges the same pictures, drawn once.",

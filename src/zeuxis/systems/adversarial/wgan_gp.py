@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.errors import UnknownName
+from zeuxis.errors import UnknownName, must_be_within
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import Wasserstein
@@ -93,6 +93,8 @@ class WGANGP(System):
         betas: tuple[float, float] = (0.0, 0.9),
     ) -> None:
         super().__init__()
+        must_be_within(0, penalty=penalty)
+        must_be_within(1, critic_steps=critic_steps)
         self.shape = Shape(*shape)
         self.nz, self.penalty, self.critic_steps = nz, penalty, critic_steps
         self.lr, self.betas = lr, (betas[0], betas[1])

@@ -131,7 +131,7 @@ class VQVAE2(System):
         n = rows * columns
         if latent.shape[1] != n + below[0] * below[1]:
             raise UsageError(
-                f"codes of {tuple(latent.shape)} are no pictures of {self.shape.height}x{self.shape.width}: give "
+                f"codes of {tuple(latent.shape)} are no pictures of {self.shape.width}x{self.shape.height}: give "
                 f"{n} codes of the top map and then {below[0] * below[1]} of the bottom one for each"
             )
         top, bottom = latent[:, :n].unflatten(1, (rows, columns)), latent[:, n:].unflatten(1, below)

@@ -1,0 +1,92 @@
+"""A training starts from another model: its networks are sized alike, and where they do not fit, why is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from zeuxis.api.suited import few_pictures, sized_by_start, suited
+from zeuxis.batch import Shape
+from zeuxis.catalog.build import build
+from zeuxis.catalog.weights import start_from
+from zeuxis.data.source import ArraySource
+from zeuxis.errors import WeightsError
+from zeuxis.recipe import load_recipe, with_overrides
+from zeuxis.spec import DataSpec
+from zeuxis.training.checkpoint import write_model
+
+TINY = {"nz": 6, "width": 10, "mapping": 1, "channel_base": 48, "channel_max": 12}
+
+
+def spec(side: int = 8, channels: int = 3, classes: int = 0) -> DataSpec:
+    return DataSpec(Shape(channels, side, side), class_names=tuple(map(str, range(classes))))
+
+
+def kept(folder: Path, of: DataSpec, system: str = "stylegan2", **options: object) -> Path:
+    """A model that has learnt nothing."""
+    write_model(folder / "model", build(system, of, {**TINY, **options}, 3).eval(), {"data": "toy"})
+    return folder
+
+
+@pytest.mark.parametrize("system", ["stylegan2", "stylegan2-ada"])
+def test_one_that_augments_starts_from_one_that_does_not_and_the_other_way(tmp_path: Path, system: str) -> None:
+    (other,) = {"stylegan2", "stylegan2-ada"} - {system}
+    start = kept(tmp_path, spec(), other)
+    recipe, line = sized_by_start(with_overrides(load_recipe(system), [f'train.start="{start}"']))
+    assert line is not None and "model.width = 10" in line and f"as suits a start from {start}" in line
+    assert {key: recipe.model[key] for key in TINY} == TINY
+    found = build(system, spec(), recipe.model)
+    said = start_from(found, start).line
+    assert said == f"discriminator and generator of {system} start from {start}, and all else is fresh"
+    theirs = build(other, spec(), TINY, 3).state_dict()
+    own = found.state_dict()
+    assert all(torch.equal(own[key], theirs[key]) for key in own if key.startswith(("generator.", "discriminator.")))
+
+
+def test_of_other_networks_no_sizes_are_taken(tmp_path: Path) -> None:
+    start = kept(tmp_path, spec(), "stylegan", mapping=2)
+    recipe = with_overrides(load_recipe("stylegan2"), [f'train.start="{start}"'])
+    assert sized_by_start(recipe) == (recipe, None)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "mine", "told"),
+    [
+        (spec(16), spec(8), "it draws 16x16 pixels and this is to draw 8x8: give --size 16x16"),
+        (spec(8, 1), spec(8, 3), "its pictures have 1 channels and these 3"),
+        (spec(classes=3), spec(), "it is built with condition label and this with none: give --condition label"),
+        (spec(classes=3), spec(classes=4), "it knows 3 classes and these are 4"),
+    ],
+)
+def test_why_a_model_cannot_be_started_from(tmp_path: Path, theirs: DataSpec, mine: DataSpec, told: str) -> None:
+    conditions = ["label" if one.class_names else "none" for one in (theirs, mine)]
+    start = kept(tmp_path, theirs, condition=conditions[0])
+    with pytest.raises(WeightsError, match=told):
+        start_from(build("stylegan2", mine, {**TINY, "condition": conditions[1]}), start)
+
+
+# -- what else a recipe leaves to the data -----------------------------------------------------------------
+
+
+def pictures(n: int) -> ArraySource:
+    return ArraySource("own", np.zeros((n, 1, 8, 8), dtype=np.uint8))
+
+
+def test_few_pictures_are_told_of() -> None:
+    line = few_pictures(load_recipe("stylegan2"), pictures(3))
+    assert line is not None and line.startswith("3 pictures are few: a batch of 32 holds some more than once")
+    assert "stylegan2-ada varies what it sees" in line
+    assert "by heart" not in (few_pictures(load_recipe("stylegan2-ada"), pictures(3)) or "")
+    assert few_pictures(load_recipe("stylegan2-ada"), pictures(40)) is None
+    assert few_pictures(load_recipe("vae"), pictures(1000)) is None
+    assert few_pictures(load_recipe("stylegan2"), pictures(2000)) is None
+
+
+def test_a_condition_that_is_the_methods_default_is_left_out_too() -> None:
+    recipe, line = suited(load_recipe("biggan"), pictures(40))
+    assert recipe.model["condition"] == "none" and line is not None and "have no labels" in line
+    cgan = load_recipe("cgan")  # which cannot do without
+    assert suited(cgan, pictures(40)) == (cgan, None)
