@@ -175,6 +175,17 @@ def test_what_is_often_taken_for_weights_is_named(tmp_path, content, says):
         convert(path)
 
 
+def test_programs_and_the_files_of_other_programs_are_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "script.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("data.pkl", "constants.pkl", "code/__torch__.py", "version"):
+            archive.writestr(f"script/{name}", b"\x80\x02N.")
+    with pytest.raises(DataError, match="it is a program of TorchScript, which is never run: give the weights"):
+        convert(tmp_path / "script.pt")
+    (tmp_path / "network.onnx").write_bytes(b"\x08\x07\x12\x07")
+    with pytest.raises(DataError, match="it is ONNX, which is not read: give the checkpoint of PyTorch"):
+        convert(tmp_path / "network.onnx")
+
+
 def a_tensor(storage: str, offset: int, size: tuple, stride: tuple, count: int, key: str = "0") -> bytes:
     """The pickle of one tensor with whatever numbers are asked for."""
 

@@ -82,6 +82,8 @@ def test_shrink_is_the_mean() -> None:
     assert torch.equal(Shrink(2).apply(x), torch.tensor([[[[2.5, 4.5], [10.5, 12.5]]]]))
     with pytest.raises(UsageError, match="5x4"):
         Shrink(2).apply(torch.zeros(1, 1, 4, 5))
+    with pytest.raises(UsageError, match="30x5 pixels cannot be divided by 4 evenly, 28x4 can"):
+        Bicubic(4).apply(torch.zeros(1, 1, 5, 30))
 
 
 def test_blur_is_gaussian() -> None:

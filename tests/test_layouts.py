@@ -135,6 +135,13 @@ def test_pairs_by_any_usual_names(root: Path, target: str, source: str) -> None:
     assert f"pictures of {target}/ with their source in {source}/" in found.remarks[0]
 
 
+def test_pairs_of_other_names_are_told_of(root: Path) -> None:
+    for k in range(4):
+        put(root / "A" / f"{k}.png", Image.new("L", (8, 8), 100 + k))
+        put(root / "B" / f"other-{k}.png", Image.new("L", (8, 8), 10 + k))
+    assert "2 classes, a folder each (and no pairs: " in check(root).read
+
+
 @pytest.mark.parametrize("masks", ["masks", "Masks", "labels", "MASK", "SegmentationClass"])
 def test_masks_by_any_usual_name(root: Path, masks: str) -> None:
     plant(root, "Images", masks)

@@ -343,7 +343,7 @@ def test_of_unknown_kind_the_tensors_are_written_and_the_known_kinds_named(tmp_p
     torch.save({"a.weight": torch.ones(2)}, tmp_path / "a.pt")
     assert main(["convert", str(tmp_path / "a.pt")]) == 0
     found = capsys.readouterr()
-    assert all(kind.name in found.err for kind in KINDS) and "1 tensors, 2 numbers" in found.out
+    assert all(kind.name in found.err for kind in KINDS) and "1 tensor, 2 numbers" in found.out
     assert main(["convert", str(tmp_path / "a.pt"), "--size", "16", "--out", str(tmp_path / "b.safetensors")]) == 2
     assert "--size is that of a model's images" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.pt", "a.safetensors"]

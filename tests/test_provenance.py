@@ -11,6 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 from zeuxis.cli import main
 from zeuxis.errors import DataError, UsageError, ZeuxisError
 from zeuxis.escaping import printable
+from zeuxis.provenance import record as module
 from zeuxis.provenance.parameters import parameters, read_parameters
 from zeuxis.provenance.record import KEY, MAX_TEXT, SIGNATURE, SOURCE_TYPE, read_record, record, save_png
 from zeuxis.version import __version__
@@ -53,6 +54,16 @@ def test_round_trip_and_the_same_call_gives_the_same_bytes(tmp_path):
     assert read_record(tmp_path / "deep" / "a.png") == a_record()
     assert (tmp_path / "deep" / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b.png", "deep"]  # no drafts left
+
+
+def test_the_versions_are_read_once_for_all_pictures(monkeypatch):
+    read = []
+    monkeypatch.setattr(module, "version", lambda package: read.append(package) or "1")
+    module._installed.cache_clear()
+    try:
+        assert [module.versions()["torch"] for _ in range(3)] == ["1"] * 3 and sorted(read) == ["numpy", "torch"]
+    finally:
+        module._installed.cache_clear()  # which holds what was made up
 
 
 def test_other_programs_see_that_it_is_synthetic_and_the_pixels_are_untouched(tmp_path):

@@ -10,6 +10,7 @@ import re
 import shlex
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, unquote_to_bytes
 
@@ -21,11 +22,13 @@ from hostile import chunk, coded, damaged, unusual
 from PIL import Image, ImageCms
 from safetensors.torch import save_file
 
+from zeuxis.api import restore as api_restore
+from zeuxis.api import restore_page, restore_picture
 from zeuxis.api.marks import detect_in
 from zeuxis.api.restore import restore
 from zeuxis.api.restore_models import restorer_for
 from zeuxis.api.restore_page import busiest
-from zeuxis.api.restore_picture import OpenedPicture, behind_filled, open_for_restoring
+from zeuxis.api.restore_picture import OpenedPicture, alpha_rows, behind_filled, open_for_restoring
 from zeuxis.cli import main
 from zeuxis.data.deep_png import read_deep
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, ZeuxisError
@@ -187,6 +190,29 @@ def test_transparency_is_kept_and_nothing_is_drawn_around_it(same: Path, twice: 
     assert np.array_equal(np.asarray(Image.open(large)), np.asarray(Image.open(other)))
     alpha = np.asarray(Image.open(large))[..., 3]
     assert alpha.shape == (32, 32) and alpha[16, 16] == 255 and alpha[0, 0] == 0
+
+
+@pytest.mark.parametrize("most", [255, 65535])
+def test_transparency_is_enlarged_and_filled_some_rows_at_a_time(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, kind = np.random.default_rng(0), np.uint8 if most == 255 else np.uint16
+    alpha = (rng.integers(0, most + 1, (37, 29)) * (rng.random((37, 29)) < 0.2)).astype(kind)
+    given = OpenedPicture(rng.integers(0, most + 1, (37, 29, 3)).astype(kind), alpha)
+    rows = alpha_rows(given, 4 * 29, 4 * 37)
+    assert rows is not None and alpha_rows(replace(given, alpha=None), 29, 37) is None
+    bands = [rows(top, min(148, top + 13)) for top in range(0, 148, 13)]
+    whole = np.asarray(Image.fromarray(alpha.astype(np.float32)).resize((116, 148), Image.Resampling.BICUBIC))
+    assert np.abs(np.concatenate(bands) - whole.clip(0, most)).max() < 0.51, "as if it were enlarged at once"
+    monkeypatch.setattr(restore_picture, "BAND", 2048)
+    at_once = behind_filled(given)
+    monkeypatch.setattr(restore_picture, "BAND", 8)
+    assert np.array_equal(behind_filled(given), at_once)
+    assert np.array_equal(at_once[alpha > 0], given.colours[alpha > 0])
+    (row, column) = np.argwhere(alpha == 0)[50]
+    while (alpha[row // 2 * 2 :, column // 2 * 2 :][:2, :2] > 0).sum() != 1:  # one neighbour alone is seen: its colour
+        row, column = row + (column == 28), (column + 1) % 29
+    square = np.s_[row // 2 * 2 : row // 2 * 2 + 2, column // 2 * 2 : column // 2 * 2 + 2]
+    (colour,) = given.colours[square][alpha[square] > 0]
+    assert np.abs(at_once[square][alpha[square] == 0].astype(int) - colour).max() <= 1
 
 
 def test_a_colour_that_stands_for_nothing_becomes_transparency(same: Path, tmp_path: Path) -> None:
@@ -445,6 +471,18 @@ def test_the_page_shows_each_before_and_after(twice: Path, tmp_path: Path) -> No
     assert len(restore([given], twice, out=given / "better").before) == 2
 
 
+def test_no_more_parts_are_written_than_the_page_shows(
+    same: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (api_restore, restore_page):
+        monkeypatch.setattr(module, "MOST_PAIRS", 2)
+    given = folder_of(tmp_path, 5)
+    made = restore([given], same, out=tmp_path / "out")
+    assert len(made.done) == 5 and made.page is not None
+    assert len(list((tmp_path / "out" / "index-files").iterdir())) == 4 and len(shown_on(made.page)) == 2
+    assert "And 3 more." in made.page.read_text(encoding="utf-8")
+
+
 def shown_on(page: Path) -> dict[str, Path]:
     """The picture that a page shows before each heading's picture was restored."""
     found = re.findall(r"<h2>([^<]+)</h2><div class=row><figure><img src='([^']+)'", page.read_text(encoding="utf-8"))
@@ -542,7 +580,7 @@ def test_tasks_that_nothing_at_hand_does_are_refused(
         (None, "colorize", Unsupported, "zeuxis train colorizer --data ~/photos --size 64 trains one"),
         (None, "face", Unsupported, "zeuxis convert GFPGANv1.4.pth"),
         (None, "denoize", UnknownName, "did you mean denoise"),
-        (twice, "enlarge:4", UsageError, "does enlarge:2, not enlarge:4"),
+        (twice, "enlarge:4", UsageError, r"does enlarge:2, not enlarge:4: --model (enlarge-4|realesrgan-x4plus) does"),
         (twice, "enlarge:8", UsageError, "zeuxis train sr-resnet --data ~/photos --scale 8 trains one"),
         (twice, "denoise", UsageError, "does enlarge:2, not denoise: --model denoise does"),
         (same, "enlarge:2", UsageError, "does denoise, not enlarge:2"),

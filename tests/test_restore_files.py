@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import conv2d, interpolate, leaky_relu, pixel_shuffle, pixel_unshuffle, prelu, relu
 
-from zeuxis.errors import UsageError, WeightsError
+from zeuxis.errors import UsageError, WeightsError, ZeuxisError
 from zeuxis.nn.rrdb import RRDBNet
 from zeuxis.pretrained.kind import unwrapped
 from zeuxis.pretrained.restorer_files import holds_restorer, load_restorer_file
@@ -237,6 +237,21 @@ def test_files_are_safetensors_and_pickles_are_sent_to_convert(tmp_path: Path) -
     with pytest.raises(UsageError, match="there is no file"):
         load_restorer_file(tmp_path / "absent.safetensors")
     assert not holds_restorer(tmp_path / "bad.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("m.onnx", b"\x08\x07", "it is ONNX, which is not read: give the checkpoint of PyTorch"),
+        ("m.safetensors", b"", "it is empty: fetch it again"),
+        ("n.bin", bytes(4), r"holds the numbers of ncnn: give n\.param beside it"),
+    ],
+)
+def test_a_file_that_holds_no_checkpoint_is_answered(name: str, content: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "n.param").write_text("7767517\n")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ZeuxisError, match=words):
+        load_restorer_file(tmp_path / name)
 
 
 def test_a_generator_among_the_players_of_its_training_is_read_and_said(tmp_path: Path) -> None:

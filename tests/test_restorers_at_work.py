@@ -62,6 +62,36 @@ def test_a_photograph_is_inpainted_where_its_mask_is_light(tmp_path: Path) -> No
         restore([picture], run)
 
 
+def test_each_picture_of_a_folder_may_have_a_mask_of_its_own(tmp_path: Path) -> None:
+    run = run_of(tmp_path, built("palette", network=UNET, condition="mask", steps=2), "scenes | strokes:3")
+    given = {name: tmp_path / "in" / name for name in ("a.png", "deep/a.jpg", "alone.png")}
+    for k, file in enumerate(given.values()):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(k).integers(0, 256, (18, 26, 3), np.uint8)).save(file, quality=95)
+    marks = {"a.png": (slice(2, 6), slice(3, 9)), "deep/a.webp": (slice(9, 14), slice(12, 20))}
+    for name, where in marks.items():
+        mask, file = np.zeros((18, 26), np.uint8), tmp_path / "in" / "masks" / name
+        mask[where] = 255
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(file, lossless=True)
+    asked = (tmp_path / "in"), run, f"inpaint:{tmp_path / 'in' / 'masks'}", tmp_path / "out"
+    made = restore([asked[0]], *asked[1:])
+    assert [file.name for file in made.done] == ["a.png", "a.png"] and made.failed == 1, "masks are no pictures"
+    assert "and there is no" in made.problems[0] and made.problems[0].endswith("alone.png")
+    for source, result, where in zip(list(given.values())[:2], made.done, marks.values(), strict=True):
+        one, other = np.asarray(Image.open(source).convert("RGB")), np.asarray(Image.open(result))
+        changed = (one != other).any(2)
+        assert changed[where].any() and changed.sum() == changed[where].sum()
+    Image.fromarray(np.full((18, 26), 255, np.uint8) * np.eye(18, 26, dtype=np.uint8)).save(tmp_path / "in/masks/a.png")
+    again = restore([asked[0]], *asked[1:], overwrite=True)
+    assert len(again.done) == len(again.before) == 1, "what another mask says is made anew"
+    with pytest.raises(UsageError, match="is the folder of masks"):
+        restore([tmp_path / "in" / "masks"], *asked[1:])
+    (tmp_path / "in/masks/a.jpg").write_bytes((tmp_path / "in/masks/a.png").read_bytes())
+    with pytest.raises(ZeuxisError, match=r"a\.jpg and a\.png are both there: leave one"):
+        restore([given["a.png"]], *asked[1:])
+
+
 def test_the_page_tells_the_command_as_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the mask, and without a task where none was named: of some runs there is no name for what they do."""
     monkeypatch.chdir(tmp_path)
@@ -87,6 +117,10 @@ def test_a_grey_photograph_gets_colours(tmp_path: Path) -> None:
     run = run_of(tmp_path, built("palette", network=UNET, steps=2), "scenes | grey")
     (made,) = restore([photo(tmp_path, mode="L")], run).done
     assert Image.open(made).mode == "RGB" and restorer_for(run, None).task == "colorize"
+    profile = bytes(16) + b"GRAY" + bytes(108)
+    Image.open(photo(tmp_path, mode="L")).save(tmp_path / "profile.png", icc_profile=profile)
+    told = restore([tmp_path / "profile.png"], run)
+    assert "icc_profile" not in Image.open(told.done[0]).info and "profile is of grey: it is left out" in told.notes[-1]
 
 
 DEBLUR = {"blocks": 1, "width": 4, "critic_width": 4, "scales": 2, "strides": (2, 2)}

@@ -272,6 +272,16 @@ def test_the_command_makes_a_picture_that_names_both(
     assert "was not made by Zeuxis" in capsys.readouterr().err and photo.read_bytes() == before
 
 
+def test_of_a_style_that_was_there_already_no_share_is_told(
+    pictures: tuple[Path, Path], capsys: pytest.CaptureFixture
+) -> None:
+    photo, _ = pictures
+    args = ["--iterations", "1", "--features", "judge-scenes-rich", "--size", "48", "--no-sheet"]
+    assert main(["style", str(photo), "--like", str(photo), *args]) == 0
+    said = capsys.readouterr().out
+    assert "it was in this style already" in said and "%" not in said
+
+
 def test_without_the_network_it_says_how_to_have_it(
     pictures: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

@@ -346,7 +346,9 @@ def test_two_folders_are_unpaired_and_no_pairs(tmp_path: Path) -> None:
         build_for(load_recipe("pix2pix"), open_source("scenes-day-night", 32))
     with pytest.raises(Unsupported, match="no two belong together"):
         build_for(load_recipe("pix2pix"), open_source("scenes-day-night | style:image->source", 32))
-    with pytest.raises(UsageError, match=r"leave out 'blur:2'"):
+    with pytest.raises(Unsupported, match=r"cyclegan' needs source.*use two collections \(--data FIRST SECOND"):
+        build_for(load_recipe("cyclegan"), open_source(str(one), 16))
+    with pytest.raises(UsageError, match=r"leave out 'blur:2' \(--pair\), and use cyclegan"):
         open_source(f"{one} -> {other} | blur:2", 16)
     with pytest.raises(UsageError, match="write A -> B"):
         open_source(f"{one} -> {other} -> {one}", 16)
@@ -619,6 +621,18 @@ def test_of_what_is_light_it_is_said_where_the_model_learnt_of_lines(data: str, 
     model = Model("m", build("pix2pix", spec, {"ngf": 2, "depth": 4, "ndf": 2, "patch": 1}), {"data": data})
     Image.new("L", (16, 16), 200).save(tmp_path / "light.png")
     assert bool(_on_paper(model, tmp_path / "light.png", invert=False)) == told
+
+
+def test_of_many_light_pictures_one_line_is_said(tmp_path: Path) -> None:
+    spec = DataSpec(Shape(3, 16, 16), source_shape=Shape(3, 16, 16), provides=frozenset({"source"}))
+    model = Model(
+        "m",
+        build("pix2pix", spec, {"ngf": 2, "depth": 4, "ndf": 2, "patch": 1}),
+        {"data": "x | edges", "sha256": "0" * 64},
+    )
+    folder = pictures(tmp_path / "in", 3, (16, 16), shade=200)
+    (note,) = translate(model, [folder], tmp_path / "out").notes
+    assert "and 2 more are light for the most part" in note and note.endswith("try --invert")
 
 
 def test_a_drawing_on_paper_is_inverted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

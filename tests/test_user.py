@@ -254,6 +254,9 @@ def test_a_path_is_near_what_lies_beside_it(tmp_path, monkeypatch):
     assert str(NoSuchPath("picture", "Fotos von Übersee/strnd.jpg")) == (
         "there is no picture Fotos von Übersee/strnd.jpg: did you mean Fotos von Übersee/strand.jpg?"
     )
+    (tmp_path / "lost.jpg").symlink_to("nowhere.jpg")
+    for name, what in (("lost.jpg", "a link that leads nowhere"), ("Fotos von Übersee", "a folder")):
+        assert str(NoSuchPath("picture", name)) == f"there is no picture {name}: it is {what}", "and never itself"
     assert paths_near("~/Fotos von Übersee/Berg.JPG") == ["~/Fotos von Übersee/berg.jpg"]
     assert paths_near(str(tmp_path / "Fotos von Uebersee")) == [str(tmp_path / "Fotos von Übersee")]
     assert paths_near("nowhere/a.jpg") == paths_near("~nobody/a.jpg") == paths_near("/") == paths_near("xyz") == []

@@ -56,6 +56,11 @@ class NoSuchPath(UsageError):
     def __init__(self, kind: str, path: str | Path, where: str = "", otherwise: str = "") -> None:
         there = paths_near(str(path))
         mend = f"did you mean {' or '.join(there)}?" if there else f"check the path{otherwise}"
+        if (found := Path(path)).exists():  # and is another kind of thing
+            other = "a file" if found.is_file() else "a pipe or a device, which is not read"
+            mend = f"it is {'a folder' if found.is_dir() else other}"
+        elif found.is_symlink():
+            mend = "it is a link that leads nowhere"
         super().__init__(f"{where}there is no {kind} {path}: {mend}")
 
 

@@ -42,6 +42,18 @@ NO_TENSORS = NO_WEIGHTS | {  # the same of those called *.safetensors
     b"pk\x03\x04": "it is a checkpoint of PyTorch under another name: call it *.ckpt, and give it to zeuxis convert",
     b"\x80\x02": "it is a checkpoint of PyTorch under another name: call it *.ckpt, and give it to zeuxis convert",
 }
+OTHER_FORMATS = {  # in which networks are published beside PyTorch's own, and how they are called
+    ".onnx": "ONNX",
+    ".tflite": "TensorFlow's",
+    ".pb": "TensorFlow's",
+    ".h5": "Keras'",
+    ".keras": "Keras'",
+    ".engine": "TensorRT's",
+    ".trt": "TensorRT's",
+    ".mlmodel": "Core ML's",
+    ".mlpackage": "Core ML's",
+    ".t7": "Lua Torch's",
+}
 DRAFT = re.compile(r"\.draft-(?:(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-[0-9a-f]+|[a-z0-9_]{8})")
 FORGOTTEN = 86_400  # seconds after which a draft is left behind that does not say whose it is (of older versions)
 
@@ -126,13 +138,21 @@ def why_no_tensors(path: Path, error: Exception) -> str:
         return spelt_error(error, path)
     if (what := _told_by(start, NO_TENSORS)) is not None:
         return what
-    end = ": its end is missing, fetch it again" if start and "not fully covered" in str(error) else ""
+    if not start:
+        return "it is empty: fetch it again"
+    end = ": its end is missing, fetch it again" if "not fully covered" in str(error) else ""
     return spelt_error(error, path) + end
 
 
 def why_no_weights(path: Path) -> str | None:
-    """What a file is that begins as no checkpoint of any kind does; None where that is not known."""
-    return _told_by(_start(path), NO_WEIGHTS)
+    """What a file is that is no checkpoint of any kind; None where that is not known."""
+    return _told_by(_start(path), NO_WEIGHTS) or other_format(path)
+
+
+def other_format(path: Path) -> str | None:
+    """What a file is whose name says that another program reads it; None of others."""
+    kind = OTHER_FORMATS.get(path.suffix.lower())
+    return None if kind is None else f"it is {kind}, which is not read: give the checkpoint of PyTorch it was made of"
 
 
 def _start(path: Path) -> bytes:

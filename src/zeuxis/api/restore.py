@@ -11,9 +11,9 @@ from typing import Any
 from zeuxis.api.restore_faces import FaceMoved
 from zeuxis.api.restore_job import RestoringJob
 from zeuxis.api.restore_models import restorer_for
-from zeuxis.api.restore_page import write_page, write_preview
-from zeuxis.api.restore_paths import Errand, Errands, errands_of
-from zeuxis.api.restore_picture import header_of, open_for_restoring
+from zeuxis.api.restore_page import MOST_PAIRS, write_page, write_preview
+from zeuxis.api.restore_paths import Errand, Errands, errands_of, paths_of
+from zeuxis.api.restore_picture import header_of
 from zeuxis.data.picture import PictureRefused
 from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.nn.footprint import GIB
@@ -66,8 +66,8 @@ def restore(
         model: a published model by name, the file of a checkpoint, or the folder of a run; by default one that does
             ``task``.
         task: ``enlarge:2`` to ``enlarge:8``, ``denoise``, ``deblur``, ``jpeg``, ``colorize``, ``face``,
-            ``inpaint:MASK`` or ``panorama:FACTOR``, which makes it that much wider; by default what the model was
-            trained for.
+            ``inpaint:MASK`` (a file, or a folder with a mask for each picture, of its name) or ``panorama:FACTOR``,
+            which makes it that much wider; by default what the model was trained for.
         knobs: what is turned of a run's model, as ``name=value``.
         fidelity: from 0, as the model makes it, to 1, where what the damage left (the small picture, the luminance,
             what is coarse) is that of the given picture; None is 0.
@@ -87,8 +87,10 @@ def restore(
         UsageError: what is asked for cannot be done, and :class:`Unsupported` where no model at hand does it.
         DataError: none of all the pictures could be restored.
     """
-    errands = errands_of([Path(path) for path in paths], None if out is None else Path(out), "restored")
+    errands = errands_of(paths_of(paths), None if out is None else Path(out), "restored")
     restorer = restorer_for(model, task, knobs, fidelity, seed)
+    if restorer.mask is not None and restorer.mask.is_dir():
+        errands = errands.outside(restorer.mask)
     if restorer.factor is not None and tile is not None:
         raise UsageError(f"--tile {tile}: a panorama is drawn in windows as the model learnt them: leave it out")
     restorer.network.placed_on(device)
@@ -98,8 +100,10 @@ def restore(
     problems = list(errands.passed_over)
     notes = list(restorer.notes)
     moved: list[tuple[Path, FaceMoved]] = []
+    errands.sweep()
     before, todo = _sorted_out(errands, job, overwrite, problems, report)
     done: list[Errand] = []
+    paged = set(errands.each[:MOST_PAIRS]) if wanted else set()
     whole, past = sum(pixels for *_, pixels in todo) or 1, 0
     for k, (errand, record, pixels) in enumerate(todo, 1):
         label = errand.name if len(todo) == 1 else f"{k} of {len(todo)}: {errand.name}"
@@ -109,9 +113,9 @@ def restore(
             report(label, (so_far + share * pixels) / whole)
 
         try:
-            given = open_for_restoring(errand.source)
+            given = job.opened(errand)
             where, wider = job.places(errand, given), job.widening(errand, given)
-            shown, box = job.shown(given, where, wider) if wanted else (None, None)
+            shown, box = job.shown(given, where, wider) if errand in paged else (None, None)
             made, people = job.run(errand, given, record, box, told, where, wider)
         except (DataError, UsageError) as error:
             problems.append(str(error))

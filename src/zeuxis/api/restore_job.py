@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zeuxis.api.marks import other_marks
 from zeuxis.api.restore_faces import FaceMoved, restore_faces
+from zeuxis.api.restore_masks import hidden_by, mask_for
 from zeuxis.api.restore_page import busiest, shown_of
 from zeuxis.api.restore_panorama import Widening, alpha_beside, beside_nothing, widened, widening_of
 from zeuxis.api.restore_paths import Errand
@@ -21,19 +22,17 @@ from zeuxis.api.restore_picture import (
     Box,
     OpenedPicture,
     Pixels,
+    alpha_rows,
     behind_filled,
     chunks_beside,
-    enlarged_alpha,
     for_network,
     from_network,
-    header_of,
     in_colour,
     in_kind_of,
+    open_for_restoring,
     part_of,
     with_channels,
 )
-from zeuxis.api.still import mask_of
-from zeuxis.data.picture import PictureRefused
 from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.files import file_hash
 from zeuxis.nn.footprint import GIB
@@ -61,7 +60,10 @@ class RestoringJob:
     faces: tuple[FacePlace, ...] = ()  # where they are, of a network of faces; found where none is given
 
     def record_of(self, errand: Errand) -> dict[str, Any]:
-        """How the result is made; the same picture and model give the same."""
+        """How the result is made; the same picture and model give the same.
+
+        Raises :class:`UsageError` where there is no mask for it, and OSError where its file cannot be read.
+        """
         made = record(
             model=self.restorer.name,
             system=RESTORER,
@@ -69,7 +71,7 @@ class RestoringJob:
             recipe=None,
             data=None,
             seed=self.restorer.seed,
-            sampling=self._sampling(),
+            sampling=self._sampling(errand),
             condition={"source": {"file": errand.source.name, "sha256": file_hash(errand.source)}},
             device=self.device,
         )
@@ -77,8 +79,8 @@ class RestoringJob:
         mark = {WATERMARK: SCHEME} if asked().watermark else {}
         return {**made, "disclosure": DISCLOSURE, "tiles": tiles, "licence": self.restorer.licence, **mark}
 
-    def _sampling(self) -> dict[str, Any]:
-        mask = self.restorer.mask
+    def _sampling(self, errand: Errand) -> dict[str, Any]:
+        mask = mask_for(self.restorer.mask, errand)
         hidden = {} if mask is None else {"mask": file_hash(mask)}
         held = {} if self.restorer.fidelity is None else {"fidelity": self.restorer.fidelity.share}
         faces = {"faces": [_plain(place) for place in self.faces]} if self.faces else {}
@@ -87,9 +89,9 @@ class RestoringJob:
     def is_done(self, errand: Errand, record: dict[str, Any], overwrite: bool) -> bool:
         """Whether the result is there already.
 
-        Raises :class:`UsageError` where another file is and may not be replaced.
+        Raises :class:`UsageError` where another file is and may not be replaced, or none can be.
         """
-        if not errand.target.exists():
+        if not errand.is_there():
             return False
         what: str | None = "not this picture restored by this model"
         if _same(errand.target, errand.source):
@@ -101,6 +103,11 @@ class RestoringJob:
         if overwrite and errand.target.is_file():
             return False
         raise UsageError(f"{errand.target} is there, and is {what}: give another --out, or --overwrite")
+
+    def opened(self, errand: Errand) -> OpenedPicture:
+        """The picture, with the channels that its result has; raises as :func:`open_for_restoring`."""
+        given = open_for_restoring(errand.source)
+        return in_colour(given) if self.restorer.task == "colorize" and given.colours.shape[2] == 1 else given
 
     def places(self, errand: Errand, given: OpenedPicture) -> tuple[FacePlace, ...]:
         """Where the faces are that are restored; none where the whole picture is.
@@ -157,15 +164,14 @@ class RestoringJob:
                 f"'{self.restorer.name}' is for pictures of {network.channels} channels: no photograph is"
             )
         scale = network.scale
-        if self.restorer.task == "colorize" and given.colours.shape[2] == 1:
-            given = in_colour(given)
         height, width, channels = given.colours.shape
         size = (width * scale, height * scale)
         if wider is None:
             self._check_room(errand, given)
-            alpha = enlarged_alpha(given, *size)
+            alpha = alpha_rows(given, *size)
         else:
-            size, alpha = (wider.whole, height), alpha_beside(given, wider)
+            size = (wider.whole, height)
+            alpha = alpha_rows(replace(given, alpha=alpha_beside(given, wider)), *size)
             record = record | {"panorama": wider.record(), "disclosure": wider.disclosure()}
         whole, moved = self._with_faces(errand, given, places) if places else (None, [])
         if wider is not None:
@@ -178,7 +184,7 @@ class RestoringJob:
                 f"{errand.source}: {size[0]}x{size[1]} pixels of its result are too few for the watermark, which needs "
                 f"{SMALLEST} a side: leave --watermark out"
             )
-        beside = chunks_beside(given, text_of(record, errand.target, size, SOURCE_TYPE), *size)
+        beside = chunks_beside(given, text_of(record, errand.target, size, SOURCE_TYPE, given.xmp), *size)
         bits, every = 8 if given.most == 255 else 16, channels + (alpha is not None)
         left, top, right, bottom = (scale * side for side in box or (0, 0, 0, 0))
         kept: list[Pixels] = []
@@ -186,7 +192,7 @@ class RestoringJob:
             made = self._rows(errand, given, told) if whole is None else iter([whole])
             for rows in marked_rows(made) if WATERMARK in record else made:
                 at = out.rows
-                shown = rows if alpha is None else _beside(rows, alpha[at : at + len(rows)])
+                shown = rows if alpha is None else _beside(rows, alpha(at, at + len(rows)))
                 out.write(shown)
                 kept.append(shown[max(0, top - at) : max(0, bottom - at), left:right].copy())
         if asked().credentials:
@@ -213,7 +219,8 @@ class RestoringJob:
         network = self.restorer.network
         colours = behind_filled(given)
         height, width, channels = colours.shape
-        hidden = None if self.restorer.mask is None else _hidden(self.restorer.mask, errand.source, width, height)
+        mask = mask_for(self.restorer.mask, errand)
+        hidden = None if mask is None else hidden_by(mask, errand.source, width, height)
         many, past = sum(map(len, tile_places(height, width, self.tiling))), 0
 
         def read(place: Place) -> Tensor:
@@ -239,7 +246,7 @@ class RestoringJob:
         free, scale = free_memory("cpu"), self.restorer.network.scale
         height, width = (scale * side for side in given.colours.shape[:2])
         rows = min(height, scale * self.tiling.tile)
-        needs = BANDS * rows * width * given.colours.shape[2] + (0 if given.alpha is None else height * width)
+        needs = BANDS * rows * width * given.colours.shape[2]
         if free is not None and needs > free:
             raise DataError(
                 f"{errand.source}: a result of {width}x{height} pixels needs {needs / GIB:.2g} GiB, of which "
@@ -269,28 +276,6 @@ def _hash_in(record: dict[str, Any]) -> object:
 
 def _same(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and one.samefile(other)
-
-
-def _hidden(mask: Path, picture: Path, width: int, height: int) -> Tensor:
-    """The mask ``(1, H, W)`` of a picture, 1 where it is to be made.
-
-    Raises :class:`UsageError` for one of another size, or that hides nothing or everything.
-    """
-    try:
-        header = header_of(mask)
-    except PictureRefused as reason:
-        raise UsageError(f"the mask {mask}: {reason}") from None
-    if (header.width, header.height) != (width, height):
-        raise UsageError(
-            f"the mask {mask} is {header.width}x{header.height} pixels and {picture} {width}x{height}: give one of the "
-            "picture's size"
-        )
-    marks = mask_of(str(mask), (width, height), f"the mask {mask}")
-    share = float(marks.mean())
-    if share in (0.0, 1.0):
-        what = "nothing of the picture: make what is to be painted" if share == 0 else "all of it: make what is to stay"
-        raise UsageError(f"the mask {mask} hides {what} {'light' if share == 0 else 'dark'}")
-    return marks
 
 
 def _beside(colours: Pixels, alpha: Pixels) -> Pixels:

@@ -137,8 +137,9 @@ def _asked_for(model: str | Path | None, task: str | None, knobs: Sequence[str])
         mend = NEEDS_FILE.get(task, "leave --task out") if ships is None else f"--model {ships} does"
         raise UsageError(f"{what}: {mend}")
     if wanted > found.network.scale:
-        other = f"'{FIRST_CHOICE}' enlarges by {FIRST_SCALE}" if wanted <= FIRST_SCALE else how_to_have(task)
-        raise UsageError(f"'{found.name}' does {found.task}, not {task}: {other}")
+        other = at_hand_for(task)
+        mend = how_to_have(task) if other is None else f"--model {other} does"
+        raise UsageError(f"'{found.name}' does {found.task}, not {task}: {mend}")
     return replace(found, network=Reduced(found.network, wanted).eval(), task=task)
 
 
@@ -159,8 +160,8 @@ def _mask_file(name: str, model: str) -> Path:
     if not name:
         raise UsageError(f"'{model}' makes what a mask hides: give --task inpaint:MASK.png, light where it is to paint")
     path = Path(name)
-    if not path.is_file():
-        raise NoSuchPath("file", path, f"--task inpaint:{name}: ")
+    if not path.is_file() and not path.is_dir():
+        raise NoSuchPath("file or folder", path, f"--task inpaint:{name}: ")
     return path
 
 
@@ -168,10 +169,11 @@ def _trained(folder: Path | str, knobs: Sequence[str], licence: str = "that of i
     """The restorer in a run folder or a model folder, or of a shipped name."""
     system, card = load_system(folder)
     if not isinstance(system, AnySizeRestorer):
-        of_source = "source" in system.conditions
-        mend = (
-            f"zeuxis sample {word(folder)} --source PICTURE draws at its own size" if of_source else "give a restorer"
-        )
+        mend = "give a restorer"
+        if "source" in system.conditions:
+            mend = f"zeuxis sample {word(folder)} --source PICTURE draws at its own size"
+            if system.stride is not None:
+                mend = f"zeuxis translate {word(folder)} PICTURE makes of one what it learnt"
         raise UsageError(f"{folder} is a '{system.card.id}', which does not restore pictures of any size: {mend}")
     how = parsed(f"'{system.card.id}'", system.knobs, map(split_knob, knobs))
     network = system.picture_network(how).eval()

@@ -23,13 +23,15 @@ SIDE = 96  # pixels of the original that are shown
 MOST_PAIRS = 200
 MOST_SEEN = 1024  # pixels a side among which that part is looked for
 MOST_SHOWN = 2048  # pixels a side of what a page shows
+MOST_STEM, SHORT = 200, 40  # bytes that a name may have beside its ending, and letters that are kept of a longer one
 
 
 def preview_files(page: Path, name: str) -> tuple[Path, Path]:
     """Where the two parts of the picture called ``name`` lie, beside the page."""
     folder, stem = page.with_name(f"{page.stem}-files"), name.replace("/", "__")
-    if stem.replace("__", "/") != name:  # another name would have the same file
-        stem += f"-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
+    long = len(os.fsencode(stem)) > MOST_STEM  # as the name of a picture deep inside folders is
+    if long or stem.replace("__", "/") != name:  # another name would have the same file
+        stem = f"{stem[:SHORT] if long else stem}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
     return folder / f"{stem}{BEFORE}", folder / f"{stem}{AFTER}"
 
 
@@ -48,12 +50,13 @@ def write_page(page: Path, names: Sequence[str], model: str, task: str, problems
     found = [name for name in names if all(file.is_file() for file in preview_files(page, name))]
     made = Page("Before and after", f"{counted(len(names), 'picture')}, {task} by {model}.")
     made.command(command)
-    for name in found[:MOST_PAIRS]:
+    shown = found[:MOST_PAIRS]
+    for name in shown:
         before, after = (f"{file.parent.name}/{file.name}" for file in preview_files(page, name))
         made.heading(name)
         made.pictures({"before: real, enlarged by cubic interpolation": before, "after": after})
-    if len(found) > MOST_PAIRS:
-        made.text(f"And {len(found) - MOST_PAIRS} more.")
+    if len(names) > len(shown):
+        made.text(f"And {len(names) - len(shown)} more.")
     if problems:
         made.heading("Not restored")
         for line in problems:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from zeuxis.data.picture import SUFFIXES, UNREAD
-from zeuxis.errors import DataError, NoSuchPath, UsageError
+from zeuxis.errors import DataError, NoSuchPath, UsageError, mend_of
+from zeuxis.files import remove_drafts
 from zeuxis.provenance.record import RESTORER, read_record
 
 RESULT = ".png"  # the format that carries a record
@@ -25,6 +28,17 @@ class Errand:
     target: Path
     name: str
 
+    def is_there(self) -> bool:
+        """Whether a file is at the place of the result; raises :class:`UsageError` where none can be."""
+        try:
+            self.target.stat()
+        except FileNotFoundError:
+            return False
+        except OSError as error:  # the name is too long, or a file is where a folder should be
+            mend = mend_of(error, "give another --out")
+            raise UsageError(f"{self.source}: its result cannot be {self.target}: {error.strerror}; {mend}") from None
+        return True
+
 
 @dataclass(frozen=True)
 class Errands:
@@ -35,19 +49,51 @@ class Errands:
     page: Path
     folders: bool  # whether a folder was given
 
+    def sweep(self) -> None:
+        """Remove what a kill in the middle of a result has left where results go."""
+        for folder in {errand.target.parent for errand in self.each}:
+            if folder.is_dir():
+                remove_drafts(folder, time.time())
+
+    def outside(self, masks: Path) -> Errands:
+        """All but the pictures in a folder of masks, which may lie inside that of the pictures.
+
+        Raises :class:`UsageError` where there are no others.
+        """
+        inside = masks.resolve()
+        folders = [errand.source.parent.resolve() for errand in self.each]
+        each = tuple(
+            errand
+            for errand, folder in zip(self.each, folders, strict=True)
+            if inside != folder and inside not in folder.parents
+        )
+        if not each:
+            raise UsageError(
+                f"{masks} is the folder of masks, and there is no picture beside it: give the pictures' own"
+            )
+        return replace(self, each=each)
+
     @property
     def passed_over(self) -> tuple[str, ...]:
         """A line for each file that is not looked into, with the mend of those that are pictures all the same."""
         return tuple(f"{file}: {_why_not(file)}" for file in self.others)
 
 
+def paths_of(given: Sequence[str | Path]) -> list[Path]:
+    """The paths that were given; an empty one, as an unset variable of a shell leaves it, is not the folder here."""
+    if "" in given:
+        raise UsageError("one of the paths is empty: name a picture or a folder (. is the folder where you are)")
+    return [Path(path) for path in given]
+
+
 def errands_of(paths: Sequence[Path], out: Path | None, made: Literal["restored", "translated"]) -> Errands:
     """What is to be done for the files and folders ``paths``, with results in ``out`` or beside them.
 
     Folders are walked; names that begin with a dot are passed over, as are ``out`` inside them and what was ``made``
-    there before: the word is in the names of results.
+    there before: the word is in the names of results. So are a file that is given twice, and results of this very call
+    that are given beside their pictures, as ``*.png`` does the second time.
 
-    Raises :class:`UsageError` where a path does not exist, ``out`` is no place for results, or two would share a file.
+    Raises :class:`UsageError` where a path does not exist, or ``out`` is no place for results.
     """
     for path in paths:
         if not path.exists():
@@ -59,8 +105,12 @@ def errands_of(paths: Sequence[Path], out: Path | None, made: Literal["restored"
     file_out = out is not None and alone and bool(out.suffix) and not out.is_dir()
     found: list[tuple[Path, Path, str]] = []  # picture, result without its suffix, name
     others: list[Path] = []
+    given: set[Path] = set()  # files, as they are told apart
     for path in paths:
         if not path.is_dir():
+            if _resolved(path) in given:
+                continue
+            given.add(_resolved(path))
             if out is None:
                 found.append((path, path.with_name(f"{path.stem}-{made}"), path.name))
             else:  # a folder may have a dot in its name
@@ -77,18 +127,30 @@ def errands_of(paths: Sequence[Path], out: Path | None, made: Literal["restored"
             elif not _is_made(file, made):
                 inside = file.relative_to(path)
                 found.append((file, root / inside.with_suffix(""), inside.as_posix()))
-    each = _named_apart(found)
+    again = given & {_resolved(target.with_name(f"{target.name}{RESULT}")) for _, target, _ in found}
+    each = _named_apart([one for one in found if _resolved(one[0]) not in again or not _is_made(one[0], made)])
     if file_out and out is not None:
         each = tuple(replace(one, target=out) for one in each)  # with its suffix as it is written, .PNG too
     if not each:
-        unread = next((f": {file.name}, {_why_not(file)}" for file in others if file.suffix.lower() in UNREAD), "")
+        told = (file for file in others if file.is_dir() or file.suffix.lower() in UNREAD)
+        unread = next((f": {file.name}, {_why_not(file)}" for file in told), "")
         raise UsageError(f"there is no picture in {', '.join(map(str, paths))}{unread}")
     return Errands(each, tuple(others), _page(paths, out, each, made), folders)
 
 
+def _resolved(path: Path) -> Path:
+    """Where a path leads; one that leads round in a circle stays as it is."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path.absolute()
+
+
 def _why_not(file: Path) -> str:
     if file.is_dir():
-        return "a link to a folder, which is not followed: give that by itself"
+        if file.is_symlink():
+            return "a link to a folder, which is not followed: give that by itself"
+        return "a folder that may not be read: look at its permissions"
     if file.suffix.lower() not in UNREAD:
         return "not a picture"
     return f"{file.suffix[1:].upper()} is not read: convert it to PNG or JPEG"
@@ -106,11 +168,16 @@ def _check_out(out: Path, alone: bool) -> None:
 def _walk(folder: Path, without: Path) -> Iterator[Path]:
     """The files of a folder and of those inside it, in order, without hidden ones and those of ``without``.
 
-    Links to folders are given as they are, and not walked: they may lead round in a circle. Links that lead nowhere are
-    files that cannot be read.
+    Links to folders are given as they are, and not walked: they may lead round in a circle. So are folders that may not
+    be read. Links that lead nowhere are files that cannot be read.
     """
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.resolve() == without:
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError:
+        yield folder
+        return
+    for path in inside:
+        if path.name.startswith(".") or (path.is_dir() and path.resolve() == without):
             continue
         if path.is_dir() and not path.is_symlink():
             yield from _walk(path, without)
@@ -132,19 +199,31 @@ def _is_made(file: Path, made: str) -> bool:
 
 
 def _named_apart(found: Sequence[tuple[Path, Path, str]]) -> tuple[Errand, ...]:
-    """``photo.jpg`` and ``photo.tif`` give ``photo-jpg.png`` and ``photo-tif.png``: no result replaces another."""
-    count: dict[Path, int] = {}
-    for _, target, _ in found:
-        count[target] = count.get(target, 0) + 1
-    made: dict[Path, Errand] = {}
+    """``photo.jpg`` and ``photo.tif`` give ``photo-jpg.png`` and ``photo-tif.png``: no result replaces another.
+
+    Names that differ in capitals alone are one to many systems, and so are two spellings of the same letters. A picture
+    that shares its name with none keeps it; where ``photo-jpg.png`` is such a one, ``photo-jpg-2.png`` is made.
+    """
+    count = Counter(_one_file(target) for _, target, _ in found)
+    taken = {name for name, many in count.items() if many == 1}
     names = _called_apart([(source, name) for source, _, name in found])
+    made = []
     for (source, target, _), name in zip(found, names, strict=True):
-        kind = f"-{source.suffix[1:].lower()}" if count[target] > 1 else ""
-        file = target.with_name(f"{target.name}{kind}{RESULT}")
-        if file in made:
-            raise UsageError(f"{made[file].source} and {source} would both become {file}: give them one by one")
-        made[file] = Errand(source, file, name)
-    return tuple(made.values())
+        file = target
+        if count[_one_file(target)] > 1:
+            stem, k = f"{target.name}-{source.suffix[1:].lower()}", 1
+            file = target.with_name(stem)
+            while _one_file(file) in taken:
+                k += 1
+                file = target.with_name(f"{stem}-{k}")
+            taken.add(_one_file(file))
+        made.append(Errand(source, file.with_name(f"{file.name}{RESULT}"), name))
+    return tuple(made)
+
+
+def _one_file(path: Path) -> str:
+    """The path as systems see it to which capitals and the spelling of letters with strokes are nothing."""
+    return unicodedata.normalize("NFC", str(path)).casefold()
 
 
 def _called_apart(found: Sequence[tuple[Path, str]]) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from zeuxis.api.restore_beside import camera_notes, colour_chunks, exif_at, pixels_to_a_metre
+from zeuxis.api.restore_words import Chunks, words_of
 from zeuxis.data.bit_depth import avif_bits, dark_notes
 from zeuxis.data.deep_png import CHANNELS, is_deep, read_deep, turned
 from zeuxis.data.picture import (
@@ -41,6 +44,8 @@ SOURCE_TYPE = f"{SOURCE_TYPES}compositeWithTrainedAlgorithmicMedia"  # a photogr
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 PROFILES = {1: b"GRAY", 3: b"RGB "}  # how the profile of so many channels calls their colours
+SEEN = 3  # rows that cubic interpolation sees beside its own, and one more
+BAND = 512  # rows that are looked at a time; even
 SEVERAL = {"TIFF": "it has {} pages: the first", "MPO": "it holds {} pictures: the first"}
 
 
@@ -53,7 +58,8 @@ class OpenedPicture:
     profile: bytes | None = None  # ICC
     exif: bytes | None = None
     notes: tuple[str, ...] = ()  # what of the file is not kept
-    meaning: tuple[tuple[bytes, bytes], ...] = ()  # chunks of PNG: what its numbers mean, and pixels to a metre
+    beside: Chunks = ()  # of PNG: what its numbers mean, pixels to a metre, what its file says in words
+    xmp: str | None = None  # what of its XMP is true of another file
 
     @property
     def most(self) -> int:
@@ -73,7 +79,7 @@ def open_for_restoring(path: Path) -> OpenedPicture:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of decoders: what they cannot do is an error
             read_header(path)
-            return _with_its_profile(_opened(path))
+            return _with_notes(_opened(path))
     except PictureRefused as reason:
         raise DataError(f"{path}: {reason}") from None
     except MemoryError:
@@ -114,19 +120,19 @@ def _opened(path: Path) -> OpenedPicture:
                 f"{MOST_PROFILE >> 20} MiB of it is refused by many programs"
             )
             profile = None
-        exif = camera_notes(file, notes) if file.format == "TIFF" else None  # decoding turns it, and closes the file
+        said = _said(file, notes) if file.format == "TIFF" else None  # decoding turns it, and closes the file
         require_whole(path, file)
         turn = turn_of(file)
-        exif = exif if file.format == "TIFF" else camera_notes(file, notes)
+        exif, words, xmp = said or _said(file, notes)
         upright = file.transpose(TURNED[turn]) if turn in TURNED else file
-        meaning = (*colour_chunks(path), *pixels_to_a_metre(file.info.get("dpi"), turned=turn >= 5))
+        beside = (*colour_chunks(path), *pixels_to_a_metre(file.info.get("dpi"), turned=turn >= 5), *words)
         if in_half and upright.info.pop("transparency", None) is not None:
             notes.append("its transparent colour, which is of 16 bits, is left out")
     if is_deep(path):
         deep = turned(read_deep(path), turn)
         colours, alpha = (deep[..., :-1], deep[..., -1]) if deep.shape[2] % 2 == 0 else (deep, None)
         notes += dark_notes(int(colours.max()), "restored")
-        return OpenedPicture(colours, alpha, profile, exif, tuple(notes), meaning)
+        return OpenedPicture(colours, alpha, profile, exif, tuple(notes), beside, xmp)
     if upright.mode in WIDE_MODES:
         wide = np.asarray(upright if stored is None else full_range(upright, *stored)).astype(np.int64)
         if wide.min() < 0 or wide.max() > 65535:
@@ -134,7 +140,7 @@ def _opened(path: Path) -> OpenedPicture:
         notes += dark_notes(int(wide.max()), "restored")
         hidden = upright.info.get("transparency")  # one grey, of PNG
         clear = None if hidden is None else np.where(wide == hidden, 0, 65535).astype(np.uint16)
-        return OpenedPicture(wide.astype(np.uint16)[..., None], clear, profile, exif, tuple(notes), meaning)
+        return OpenedPicture(wide.astype(np.uint16)[..., None], clear, profile, exif, tuple(notes), beside, xmp)
     kept = None
     if transparent(upright):
         whole = upright.convert("RGBA")
@@ -142,7 +148,20 @@ def _opened(path: Path) -> OpenedPicture:
         grey = upright.mode in ("1", "L", "LA", "La")
         upright = whole.convert("RGB").convert("L") if grey else whole.convert("RGB")
     shown = np.asarray(upright.convert("L" if upright.mode in ("1", "L") else "RGB"))
-    return OpenedPicture(shown[..., None] if shown.ndim == 2 else shown, kept, profile, exif, tuple(notes), meaning)
+    return OpenedPicture(shown[..., None] if shown.ndim == 2 else shown, kept, profile, exif, tuple(notes), beside, xmp)
+
+
+def _said(file: Image.Image, notes: list[str]) -> tuple[bytes | None, Chunks, str | None]:
+    """The camera's notes of an open file, what it says in words, and its XMP."""
+    return camera_notes(file, notes), *words_of(file, notes)
+
+
+def _with_notes(picture: OpenedPicture) -> OpenedPicture:
+    """Without a profile of other colours than its own, and with a note where nothing of it can be seen."""
+    picture = _with_its_profile(picture)
+    if picture.alpha is None or picture.alpha.any():
+        return picture
+    return replace(picture, notes=(*picture.notes, "it is transparent all over, and so is what is made of it"))
 
 
 def _with_its_profile(picture: OpenedPicture) -> OpenedPicture:
@@ -168,20 +187,32 @@ def in_kind_of(pixels: Pixels, values: Tensor) -> Pixels:
     return found.astype(np.uint8) if pixels.dtype == np.uint8 else found.astype(np.uint16)
 
 
-def enlarged_alpha(given: OpenedPicture, width: int, height: int) -> Pixels | None:
-    """Its transparency at another size, by cubic interpolation; None where it has none."""
+def alpha_rows(given: OpenedPicture, width: int, height: int) -> Callable[[int, int], Pixels] | None:
+    """Of its transparency at another size, by cubic interpolation, the rows from one to before another.
+
+    None where it has none. The whole of it is never held: of a large picture it would be the largest of all.
+    """
     alpha = given.alpha
-    if alpha is None or alpha.shape == (height, width):
-        return alpha
-    if alpha.dtype == np.uint8:
-        return np.asarray(Image.fromarray(alpha).resize((width, height), Image.Resampling.BICUBIC))
-    large = np.asarray(Image.fromarray(alpha.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC))
-    return large.clip(0, given.most).round().astype(np.uint16)
+    if alpha is None:
+        return None
+    if alpha.shape == (height, width):
+        return lambda top, bottom: alpha[top:bottom]
+    scale = alpha.shape[0] / height
+
+    def rows(top: int, bottom: int) -> Pixels:
+        first = max(0, math.floor(top * scale) - SEEN)
+        part = alpha[first : math.ceil(bottom * scale) + SEEN].astype(np.float32)
+        box = (0.0, top * scale - first, float(part.shape[1]), bottom * scale - first)  # the kernel sees around it too
+        found = Image.fromarray(part).resize((width, bottom - top), Image.Resampling.BICUBIC, box=box)
+        values = np.asarray(found).clip(0, given.most).round()
+        return values.astype(np.uint8) if given.most == 255 else values.astype(np.uint16)
+
+    return rows
 
 
 def chunks_beside(given: OpenedPicture, text: PngInfo, width: int, height: int) -> list[tuple[bytes, bytes]]:
-    """What a PNG of the result holds beside its pixels: text, what its numbers mean, the camera's notes."""
-    found = [*given.meaning, *((kind, content) for kind, content, *_ in text.chunks)]
+    """What a PNG of the result holds beside its pixels: its text, what is kept of the given, the camera's notes."""
+    found = [*((kind, content) for kind, content, *_ in text.chunks), *given.beside]
     if given.profile is not None:
         found.insert(0, (b"iCCP", b"ICC Profile\0\0" + zlib.compress(given.profile)))
     exif = exif_at(given.exif, width, height)
@@ -191,9 +222,10 @@ def chunks_beside(given: OpenedPicture, text: PngInfo, width: int, height: int) 
 
 
 def in_colour(picture: OpenedPicture) -> OpenedPicture:
-    """A grey picture in red, green and blue."""
+    """A grey picture in red, green and blue, of which a profile of grey says nothing."""
     colours: Pixels = np.concatenate([picture.colours] * 3, axis=2)
-    return replace(picture, colours=colours, profile=None)
+    lost = () if picture.profile is None else ("its colour profile is of grey: it is left out",)
+    return replace(picture, colours=colours, profile=None, notes=(*picture.notes, *lost))
 
 
 def part_of(picture: OpenedPicture, box: Box) -> OpenedPicture:
@@ -214,15 +246,31 @@ def behind_filled(picture: OpenedPicture) -> Pixels:
     """The colours with those of wholly transparent pixels taken from around them.
 
     What nobody sees is often black, and a network would draw an edge where it begins. Colours are averaged, weighted
-    by alpha, over squares of 2, 4, 8, ... pixels, and each pixel takes the finest that holds any.
+    by alpha, over squares of 2, 4, 8, ... pixels, and each pixel takes the finest that holds any. Some rows at a time
+    are looked at, but for what is a quarter as large.
     """
-    if picture.alpha is None or picture.alpha.min() > 0:
+    alpha = picture.alpha
+    if alpha is None or alpha.min() > 0 or not alpha.any():  # there is nothing to fill, or no colour to take
         return picture.colours
-    colours = torch.from_numpy(picture.colours.astype(np.float32)).permute(2, 0, 1)[None]  # (1, C, H, W)
-    weight = torch.from_numpy(picture.alpha.astype(np.float32) / picture.most)[None, None]
-    filled = _filled(colours * weight, weight)
-    kept = torch.where(weight > 0, colours, filled)
-    return in_kind_of(picture.colours, kept[0].permute(1, 2, 0).clamp(0, picture.most))
+    height, width = alpha.shape
+    bands = [slice(top, min(height, top + BAND)) for top in range(0, height, BAND)]
+    halves = [[avg_pool2d(values, 2, ceil_mode=True) for values in _weighted(picture, band)] for band in bands]
+    coarse = _filled(*(torch.cat(parts, 2) for parts in zip(*halves, strict=True)))
+    made = picture.colours.copy()
+    for band in bands:
+        hidden = torch.from_numpy(alpha[band] == 0)
+        rows, columns = torch.arange(band.start, band.stop) // 2, torch.arange(width) // 2
+        near = coarse[0, :, rows][:, :, columns].permute(1, 2, 0)  # (n, W, C)
+        made[band][hidden.numpy()] = in_kind_of(made, near[hidden].clamp(0, picture.most))
+    return made
+
+
+def _weighted(picture: OpenedPicture, band: slice) -> tuple[Tensor, Tensor]:
+    """Some rows of the colours ``(1, C, n, W)`` times their alpha, and that."""
+    assert picture.alpha is not None
+    colours = torch.from_numpy(picture.colours[band].astype(np.float32)).permute(2, 0, 1)[None]
+    weight = torch.from_numpy(picture.alpha[band].astype(np.float32) / picture.most)[None, None]
+    return colours * weight, weight
 
 
 def _filled(weighted: Tensor, weight: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from zeuxis.api.given import parts_in
 from zeuxis.api.marks import other_marks
 from zeuxis.api.model import Model
 from zeuxis.api.pictures import sheet, to_pil
-from zeuxis.api.restore_paths import TRANSLATED, Errand, errands_of
+from zeuxis.api.restore_paths import TRANSLATED, Errand, errands_of, paths_of
 from zeuxis.api.still import picture_of, size_of
 from zeuxis.data.bit_depth import brightest, dark_notes
 from zeuxis.data.picture import read_kept
@@ -79,7 +79,7 @@ def translate(
     given = _errands(model, [str(path) for path in paths], target)
     how = Sampling(**(knobs or {}))
     model.check(how)
-    problems, notes = list(given.problems), list[str]()
+    problems, notes, light = list(given.problems), list[str](), list[Path]()
     done, before, shown = list[Errand](), list[Errand](), list[Image.Image]()
     sheet_at = _sheet_at(given) if page else None
     first: dict[str, Any] = {}
@@ -95,13 +95,19 @@ def translate(
                 made = drawn.sample(1, seed, knobs=how, source=source)
                 replace(made, records=(record,)).save(one.target)
                 if not given.several:
-                    notes += [*_left_out(drawn, one.source), *_on_paper(drawn, one.source, invert), *_dark(one.source)]
+                    notes += [*_left_out(drawn, one.source), *_dark(one.source)]
+                    light += [one.source] if _on_paper(drawn, one.source, invert) else []
             (before if there else done).append(one)
             if page and len(shown) < 2 * SHOWN:
                 seen = _seen(drawn, one, given.several)
                 shown += [ImageOps.invert(seen) if invert else seen, _shown(drawn, one.target)]
         except (DataError, UsageError) as error:
             problems.append(str(error))
+    if light:
+        which = f"{light[0]} is" if len(light) == 1 else f"{light[0]} and {len(light) - 1} more are"
+        notes.append(
+            f"{which} light for the most part, and '{model.name}' learnt of white lines on black: try --invert"
+        )
     if not done and not before:
         raise DataError(problems[0] if len(problems) == 1 else f"nothing was translated: {problems[-1]} (and "
                         f"{len(problems) - 1} more)")  # fmt: skip
@@ -142,7 +148,8 @@ def _check(model: Model) -> None:
 def _errands(model: Model, paths: Sequence[str], out: Path | None) -> _Given:
     channels = (model.spec.source_shape or model.spec.shape).channels
     if channels in (1, 3):
-        found = errands_of([Path(path) for path in paths], out, "translated")
+        found = errands_of(paths_of(paths), out, "translated")
+        found.sweep()
         page = found.page.with_name("before-after.png")
         if len(found.each) == 1:
             page = found.each[0].target.with_name(f"{found.each[0].target.stem}-before-after.png")
@@ -220,9 +227,9 @@ def _sheet_at(given: _Given) -> Path:
 def _there(one: Errand, record: Mapping[str, Any], model: Model, overwrite: bool) -> bool:
     """Whether the result is there already, with the marks that are asked for.
 
-    Raises :class:`UsageError` where another file is and may not be replaced.
+    Raises :class:`UsageError` where another file is and may not be replaced, or none can be.
     """
-    if not one.target.exists():
+    if not one.is_there():
         return False
     try:
         found = read_record(one.target)
@@ -250,15 +257,12 @@ def _left_out(model: Model, source: Path) -> list[str]:
     return [f"{source}: its middle was translated, {kept:.0%} of it: '{model.name}' makes pictures of {wide}x{high}"]
 
 
-def _on_paper(model: Model, source: Path, invert: bool) -> list[str]:
-    """A note, where a drawing is dark on light and the model learnt of the other."""
+def _on_paper(model: Model, source: Path, invert: bool) -> bool:
+    """Whether a drawing is dark on light and the model learnt of the other."""
     learnt = str(model.card.get("data") or "").rpartition("|")[2].strip()
     if invert or (learnt.partition(":")[0] != "edges" and learnt not in ("outlines", "masks")):  # masks:image->mask
-        return []
-    light = float((picture_of(source, 1, (64, 64), str(source)) > 0).float().mean())
-    if light < 0.5:
-        return []
-    return [f"{source} is light for the most part, and '{model.name}' learnt of white lines on black: try --invert"]
+        return False
+    return float((picture_of(source, 1, (64, 64), str(source)) > 0).float().mean()) >= 0.5
 
 
 def _dark(source: Path) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zeuxis.catalog.build import build, given_models
-from zeuxis.catalog.listing import entry
+from zeuxis.catalog.listing import entry, system_class
 from zeuxis.catalog.weights import load_system, shipped
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.knobs import checked
@@ -47,10 +47,14 @@ def build_for(
     chosen = recipe.model.get("condition", "none")  # by convention the keyword of systems that leave it open
     needs |= {chosen} - {"none"}
     for need in sorted(needs - source.spec.provides):
-        masks = "--pair masks, by which its masks become sources, or " if "mask" in source.spec.provides else ""
+        mends = ""
+        if need == "source" and "mask" in source.spec.provides:
+            mends = "--pair masks, by which its masks become sources, or "
+        elif need == "source" and system_class(recipe.system).unpaired:
+            mends = "two collections (--data FIRST SECOND: the first becomes the second), or "
         raise Unsupported(
             f"recipe '{recipe.name}' needs {need}, which '{source.name}' does not provide: use "
-            f"{masks if need == 'source' else ''}{_providers(need)}"
+            f"{mends}{_providers(need)}"
         )
     from zeuxis.catalog.loading import parameters_on_meta  # noqa: PLC0415  (torch)
     from zeuxis.training.optimiser import overridden  # noqa: PLC0415  (torch)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zeuxis.api.naming import counted
 from zeuxis.cli.options import Json, Out, Side
 from zeuxis.cli.output import emit, note, say
 from zeuxis.cli.progress import Progress
@@ -62,7 +63,7 @@ def convert(
     if as_json:
         emit(done)
     elif isinstance(done, Plain):
-        say(f"{done.tensors} tensors, {done.parameters:,} numbers -> {done.weights}")
+        say(f"{counted(done.tensors, 'tensor')}, {counted(done.parameters, 'number')} -> {done.weights}")
         say(f"everything else -> {done.facts}")
         if holds_unet(done.weights):
             say(f"zeuxis sample {word(done.weights)} --caption TEXT draws with it")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def restore(
     paths: Annotated[
-        list[Path] | None, typer.Argument(metavar="PATH...", help="Pictures, or folders, which are walked.")
+        list[str] | None, typer.Argument(metavar="PATH...", help="Pictures, or folders, which are walked.")
     ] = None,
     model: Annotated[
         str | None,
@@ -102,6 +102,7 @@ def restore(
 ) -> None:
     """Restore photographs: a picture, or a folder, which goes on where it stopped. Originals stay as they are."""
     from zeuxis.api.restore_models import published
+    from zeuxis.api.restore_paths import paths_of
     from zeuxis.pretrained.upscalers import EXTRA
 
     if models:
@@ -125,7 +126,7 @@ def restore(
         }
         if idle := [option for option, value in writing.items() if value is not None]:
             raise UsageError(f"--pair {pair} measures, and writes no picture: leave {', '.join(idle)} out")
-        _measure(paths, model, pair, task, metric or (), knobs or (), fidelity, device, as_json)
+        _measure(paths_of(paths), model, pair, task, metric or (), knobs or (), fidelity, device, as_json)
         return
     if metric:
         raise UsageError(f"--metric {metric[0]} is of pictures that are damaged first: give --pair too")
@@ -136,7 +137,7 @@ def restore(
         of_model = {"--knob": knobs or None, "--face": face or None, "--seed": seed}
         if given := [option for option, value in of_model.items() if value is not None]:
             raise UsageError(f"{given[0]} is of a model or a task: say --task or --model too")
-        _look(paths, out, work, as_json)
+        _look(paths_of(paths), out, work, as_json)
         return
     with Progress() as progress:
         made = work(paths, model, task, out, knobs=knobs or (), faces=face or (), report=progress)

@@ -12,6 +12,8 @@ from zeuxis.cli.output import emit, say
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
 
+ALIKE = 1e-6  # of the style's loss: below, two pictures have one style
+
 
 def style(
     photo: Annotated[Path | None, typer.Argument(metavar="PICTURE", help="What is to be seen.")] = None,
@@ -77,7 +79,8 @@ def style(
         emit(found)
         return
     for one in found.made:
-        kept, styled = one.after["content"], one.after["style"] / max(one.before["style"], 1e-12)
-        say(f"like {one.like.name} -> {one.file} (style {styled:.0%} as far as before, content {kept:.2f} away)")
+        kept, before, after = one.after["content"], one.before["style"], one.after["style"]
+        style = f"style {after / before:.0%} as far as before" if before > ALIKE else "it was in this style already"
+        say(f"like {one.like.name} -> {one.file} ({style}, content {kept:.2f} away)")
     if found.sheet:
         say(f"beside what was given -> {found.sheet}")

@@ -37,6 +37,7 @@ from zeuxis.cli.options import (
 from zeuxis.cli.output import duration, emit, note, say
 from zeuxis.cli.progress import Progress
 from zeuxis.conditions import Field
+from zeuxis.data.unpaired_name import ARROW
 from zeuxis.errors import UsageError, exit_code_of
 from zeuxis.escaping import word
 from zeuxis.spec import parse_size
@@ -147,7 +148,7 @@ def train(
     )
     named = as_recipes_name(() if data is not None or "data" in set_too else (recipe,), f"--data {plan.data} does")
     suit = condition is None and "model.condition" not in set_too  # a condition that was asked for is insisted on
-    if pair is None and data is not None and plan.data != data:
+    if pair is None and data is not None and plan.data != data and ARROW not in data:
         if (own := pairs_of(plan.data)) is not None:
             note(f"note: the small pictures beside the large ones are learnt from (--pair {own}), windows of both")
         else:

@@ -231,6 +231,8 @@ def _class_folders(part: SplitFiles) -> Listing | None:
         else:
             listing.skipped.append(Skipped(path, f"its class '{top}' is not among those to train on"))
     held = {example.label for example in listing.examples}
+    if part.classes is None and (pair := next(roles(tops), None)) is not None:
+        listing.how += f" (and no pairs: {pair[0]}/ and {pair[1]}/ hold too few pictures of the same names)"
     if part.classes is None and (empty := [name for k, name in enumerate(names) if k not in held]):
         listing.how += f" (no picture that can be used in {', '.join(empty)})"
     if part.classes is None and (alike := len(names) - len(set(map(without_case, names)))):

@@ -20,5 +20,8 @@ def two_collections(name: str) -> tuple[str, str] | None:
     if len(parts) > 2 or not all(parts):
         raise UsageError(f"data '{name}': write A -> B, the sources and the pictures that they are to become")
     if bar:
-        raise UsageError(f"data '{name}': no two of them belong together: leave out '{pairing.strip()}' (--pair)")
+        raise UsageError(
+            f"data '{name}': no two of them belong together: leave out '{pairing.strip()}' (--pair), and use cyclegan, "
+            "which learns of two collections; what learns of pairs needs A/ and B/ with the same names in one folder"
+        )
     return parts[0], parts[1]

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zeuxis.degrade import kernels
-from zeuxis.degrade.degradation import Degradation
+from zeuxis.degrade.degradation import Degradation, require_divisible
 from zeuxis.degrade.jpeg import coded
 from zeuxis.degrade.sharpen import sharpened
 from zeuxis.degrade.tone import Grey
@@ -77,8 +77,7 @@ class Blind(Degradation):
 
     def __call__(self, image: Tensor, rng: Rng) -> Tensor:
         height, width = image.shape[2:]
-        if height % self.factor or width % self.factor:
-            raise UsageError(f"{self}: {width}x{height} pixels cannot be divided by {self.factor} evenly")
+        require_divisible(str(self), width, height, self.factor)
         size = (height // self.factor, width // self.factor)
         return torch.stack(
             [

@@ -67,6 +67,13 @@ class Linear(Degradation):
         return self.apply(image).clamp(-1, 1)  # a filter with negative weights overshoots at edges
 
 
+def require_divisible(name: str, width: int, height: int, factor: int) -> None:
+    """Refuse a picture whose sides cannot be made ``factor`` times smaller; the nearest size that can is told."""
+    if width % factor or height % factor:
+        near = "x".join(str(max(1, side // factor) * factor) for side in (width, height))
+        raise UsageError(f"{name}: {width}x{height} pixels cannot be divided by {factor} evenly, {near} can")
+
+
 @dataclass(frozen=True)
 class Chain:
     """One degradation after the other; it has ``apply`` and ``adjoint`` where all of them are linear."""

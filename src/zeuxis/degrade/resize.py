@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zeuxis.degrade.degradation import Linear
+from zeuxis.degrade.degradation import Linear, require_divisible
 from zeuxis.errors import UsageError
 
 
@@ -22,8 +22,7 @@ class Smaller(Linear):
 
     def apply(self, image: Tensor) -> Tensor:
         height, width = image.shape[2:]
-        if height % self.factor or width % self.factor:
-            raise UsageError(f"{self}: {width}x{height} pixels cannot be divided by {self.factor} evenly")
+        require_divisible(str(self), width, height, self.factor)
         return self._shrunk(image)
 
     def __post_init__(self) -> None:

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from zeuxis.errors import UsageError, WeightsError, paths_near
 from zeuxis.escaping import word
-from zeuxis.files import file_hash, why_no_tensors
+from zeuxis.files import file_hash, other_format, why_no_tensors
 from zeuxis.pretrained.kind import told_of_wrapper
 from zeuxis.pretrained.ncnn_files import read_network
 from zeuxis.pretrained.ncnn_networks import network_of
@@ -32,10 +32,14 @@ def load_restorer_file(path: Path) -> Restorer:
         if near := paths_near(str(path)):
             raise UsageError(f"there is no file {path}: did you mean {' or '.join(near)}?")
         raise UsageError(f"there is no file {path}: give a checkpoint in safetensors, or ncnn's .param beside its .bin")
+    if path.suffix == ".bin" and (graph := path.with_suffix(".param")).is_file():
+        raise UsageError(f"{path} holds the numbers of ncnn: give {graph.name} beside it")
     if path.suffix in PICKLES:
         raise UsageError(
             f"{path} is a pickle, which is never opened here: zeuxis convert {word(path)}, then --model its result"
         )
+    if (what := other_format(path)) is not None:
+        raise UsageError(f"{path} cannot be read: {what}")
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:

@@ -14,6 +14,7 @@ import platform
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -29,9 +30,11 @@ from zeuxis.files import open_regular, write_draft
 from zeuxis.provenance.asked import asked
 from zeuxis.provenance.credentials import signed
 from zeuxis.provenance.parameters import MAX_CHUNKS, MAX_TEXT, PARAMETERS, parameters
+from zeuxis.provenance.xmp import xmp_beside
 from zeuxis.version import __version__
 
-KEY = "zeuxis"
+KEY, SOFTWARE, DESCRIPTION, XMP_KEY = "zeuxis", "Software", "Description", "XML:com.adobe.xmp"
+OUR_KEYS = (KEY, PARAMETERS, SOFTWARE, DESCRIPTION, XMP_KEY)  # of the texts that are written here
 FORMAT = 2
 OF_LATENTS = 3  # of a picture whose latent was made step by step, which older versions would draw otherwise
 READ = (1, 2, OF_LATENTS)  # that can be read; in 1 a class is a number and of a picture given nothing is held
@@ -52,13 +55,19 @@ class CarriesNoRecord(UsageError):
 
 
 def versions() -> dict[str, str]:
-    """The versions that may change pixels. Reads package metadata: imports nothing heavy."""
+    """The versions that may change pixels. Reads package metadata, once: imports nothing heavy."""
     return {
         "zeuxis": __version__,
-        "torch": version("torch"),
-        "numpy": version("numpy"),
+        "torch": _installed("torch"),
+        "numpy": _installed("numpy"),
         "python": platform.python_version(),
     }
+
+
+@cache
+def _installed(package: str) -> str:
+    """Its version, which takes milliseconds to read: of each picture of a folder that would add up."""
+    return version(package)
 
 
 def record(
@@ -123,10 +132,17 @@ def as_asked(content: bytes, suffix: str, source_type: str = SOURCE_TYPE) -> byt
     return signed(content, suffix, source_type) if asked().credentials else content
 
 
-def text_of(record: Mapping[str, Any], path: Path, size: tuple[int, int], source_type: str = SOURCE_TYPE) -> PngInfo:
+def text_of(
+    record: Mapping[str, Any],
+    path: Path,
+    size: tuple[int, int],
+    source_type: str = SOURCE_TYPE,
+    xmp: str | None = None,
+) -> PngInfo:
     """The text that carries the record of a picture of ``size``, width and height.
 
-    ``source_type`` is IPTC's word for where a picture comes from.
+    ``source_type`` is IPTC's word for where a picture comes from; ``xmp`` is what stands beside it, of a picture that
+    was made of another one (:func:`zeuxis.provenance.xmp.kept_xmp`).
     """
     text = json_text(record, sort_keys=True)
     if len(text.encode()) > MAX_TEXT:
@@ -134,9 +150,9 @@ def text_of(record: Mapping[str, Any], path: Path, size: tuple[int, int], source
     info = PngInfo()
     info.add_itxt(KEY, text)
     info.add_text(PARAMETERS, parameters(record, *size))  # iTXt where it is no Latin-1
-    info.add_itxt("Software", f"Zeuxis {__version__}")
-    info.add_itxt("Description", str(record.get("disclosure", DISCLOSURE)))
-    info.add_itxt("XML:com.adobe.xmp", XMP % source_type)
+    info.add_itxt(SOFTWARE, f"Zeuxis {__version__}")
+    info.add_itxt(DESCRIPTION, str(record.get("disclosure", DISCLOSURE)))
+    info.add_itxt(XMP_KEY, XMP % source_type if xmp is None else xmp_beside(xmp, source_type))
     return info
 
 

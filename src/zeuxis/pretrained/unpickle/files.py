@@ -22,6 +22,12 @@ def read_zip(data: mmap.mmap) -> tuple[Any, dict[str, tuple[int, int]]]:
         there = [i for i in archive.infolist() if not i.is_dir()]
         if len(there) > MAX_MEMBERS:
             raise Refused(f"it has {len(there):,} members, and at most {MAX_MEMBERS:,} are read (bound: MAX_MEMBERS)")
+        if any("/code/" in f"/{i.filename}" for i in there) and any(
+            i.filename.endswith("constants.pkl") for i in there
+        ):
+            raise Refused(
+                "it is a program of TorchScript, which is never run: give the weights (state_dict) it is made of"
+            )
         if sum(i.file_size for i in there) > len(data):
             raise Refused("its members overlap, so that reading them takes longer than the file is long")
         members = {i.filename: _place(data, i) for i in there}

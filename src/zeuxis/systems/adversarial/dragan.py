@@ -11,6 +11,7 @@ from torch import Tensor
 
 from zeuxis.batch import Shape
 from zeuxis.card import Card
+from zeuxis.errors import must_be_within
 from zeuxis.game import Turn
 from zeuxis.losses.adversarial import NonSaturating
 from zeuxis.losses.penalty import dragan
@@ -59,6 +60,7 @@ class DRAGAN(TwoPlayers):
         betas: tuple[float, float] = (0.5, 0.999),
     ) -> None:
         super().__init__(shape, nz=nz, width=width, critic_steps=critic_steps, lr=lr, betas=betas)
+        must_be_within(0, penalty=penalty)
         self.penalty = penalty
         self.critic = LucicCritic(self.shape, width=width, batch_norm=batch_norm)
         self.loss = NonSaturating()

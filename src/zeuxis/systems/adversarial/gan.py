@@ -16,7 +16,7 @@ from torch import Tensor
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.errors import lookup
+from zeuxis.errors import lookup, must_be_within
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import Minimax, NonSaturating
@@ -89,6 +89,8 @@ class GAN(System):
         momentum: float = 0.5,
     ) -> None:
         super().__init__()
+        must_be_within(0, r1=r1)
+        must_be_within(1, critic_steps=critic_steps)
         self.shape = Shape(*shape)
         self.nz, self.critic_steps, self.lr, self.momentum = nz, critic_steps, lr, momentum
         self.from_black, self.r1 = from_black, r1
