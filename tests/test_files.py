@@ -140,7 +140,7 @@ def test_what_is_no_file_is_named(tmp_path: Path) -> None:
         (b"PK\3\4", "a checkpoint of PyTorch under another name: .*zeuxis convert"),
         (b"\x80\2}q", "a checkpoint of PyTorch under another name"),
         (save({"x": torch.zeros(9)})[:-4], "its end is missing, fetch it again"),
-        (b"", "header too small"),
+        (b"", "it is empty: fetch it again"),
     ],
 )
 def test_what_is_no_weights_is_called_by_its_name(content: bytes, says: str, tmp_path: Path) -> None:

@@ -380,7 +380,7 @@ def test_no_step_of_a_chain_is_taken_twice_and_one_is_taken_at_least() -> None:
     for offset, to_zero in ((0, False), (1, True)):  # one step would take the noise that it begins with for a picture
         with pytest.raises(UsageError, match="1 step of spacing 'leading' begins where this chain ends"):
             published_levels(sigmas, 1, "leading", offset=offset, to_zero=to_zero)
-    with pytest.raises(UsageError, match="take more, or 'trailing'"):
+    with pytest.raises(UsageError, match="take more, or --knob spacing=trailing"):
         respaced(sigmas, 1, "leading")
     assert len(published_levels(sigmas, 1, "leading", one_more=True)) == len(respaced(sigmas, 1, "trailing")) == 2
     for chain, first, last in ((1, 0.1, 0.2), (10, 0.0, 0.2), (10, 0.1, 1.0), (10, -0.1, 0.2)):
