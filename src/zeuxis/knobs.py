@@ -148,6 +148,14 @@ COMMON: Mapping[str, Knob] = MappingProxyType(
                 "temperature", "float", "scale of the latent's deviation; below 1 less varied", 1.0, least=0, most=1000
             ),
             Knob(
+                "truncation",
+                "float",
+                "psi: the share of a code's distance from the mean code; below 0 its opposite",
+                1.0,
+                least=-2,
+                most=2,
+            ),
+            Knob(
                 "eta",
                 "float",
                 "share of the noise that samplers with eta draw afresh in each step: 1 is all of it",

@@ -43,25 +43,26 @@ def uniform(net: nn.Module, width: float) -> None:
 class PerceptronGenerator(nn.Module):
     """Latents ``(B, nz)`` over two layers of rectified units to ``(B, outputs)`` in [-1, 1]."""
 
-    begun: Tensor  # (), whether the last bias has been set from data
-
     def __init__(self, nz: int, hidden: int, outputs: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(nz, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, outputs)
         )
         uniform(self, 0.05)
-        self.register_buffer("begun", torch.zeros((), dtype=torch.bool))
+
+    @property
+    def fresh(self) -> bool:
+        """Whether no training has moved it: biases begin at 0."""
+        return not self.get_parameter("layers.4.bias").any()
 
     @torch.no_grad()
     def begin(self, x: Tensor) -> None:
-        """Have the middle of what is made be the mean of pixels ``(B, outputs)`` in [-1, 1], once.
+        """Have the middle of what is made be the mean of pixels ``(B, outputs)`` in [-1, 1].
 
         From biases of 0 every picture is grey at first, which the discriminator tells from data long before the
         generator has left it.
         """
         self.get_parameter("layers.4.bias").copy_(((x.float().mean(0) + 1) / 2).clamp(CLAMP, 1 - CLAMP).logit())
-        self.begun.fill_(True)
 
     def forward(self, z: Tensor) -> Tensor:
         out: Tensor = self.layers(z)

@@ -21,9 +21,7 @@ class Restorer:
     task: str
     sha256: str  # of its file, or files
     licence: str  # of its weights, as far as is known
-    mask: Path | None = (
-        None  # of what is to be made, for a network that takes one; or a folder with one for each picture
-    )
+    mask: Path | None = None  # of what is to be made, for a network that takes one; or a folder of one for each picture
     knobs: tuple[tuple[str, bool | int | float | str], ...] = ()  # that were turned, by name
     fidelity: Fidelity | None = None  # how near it is held to what it is given; None leaves it alone
     seed: int = 0  # from which it draws, if it does

@@ -116,7 +116,7 @@ class GAN(System):
     def discriminate(self, turn: Turn) -> Tensor:
         """-log D(x) - log(1 - D(G(z))) (Eq. 1), and the penalty on slopes if there is one."""
         x = turn.batch.image.flatten(1)  # (B, d)
-        turn.memo["pixels"] = x
+        turn.memo |= {"pixels": x, "fresh": self.generator.fresh}
         with torch.no_grad():
             fake = self.generator(self._latent(turn))
         logits = self.judge(torch.cat([x, fake.to(x.dtype)]), turn.rng)
@@ -134,8 +134,8 @@ class GAN(System):
         return self.loss.generator(self.judge(self.generator(self._latent(turn)), turn.rng))
 
     def after_round(self, turn: Turn) -> None:
-        """The first round leaves the generator's pictures about the mean of its data."""
-        if not self.generator.begun:
+        """The first round leaves a fresh generator's pictures about the mean of its data."""
+        if turn.first and turn.memo["fresh"]:
             self.generator.begin(turn.whole("pixels"))
 
     def judge(self, x: Tensor, rng: Rng | None = None) -> Tensor:

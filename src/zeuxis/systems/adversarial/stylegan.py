@@ -63,14 +63,7 @@ class StyleGAN(StyleSpace):
         verbs={"sample", "decode", "draw_latents", "latent_weights"},
         latents="styles",
         knobs=(
-            Knob(
-                "truncation",
-                "float",
-                "psi: the share of a code's distance from the mean code; below 0 its opposite",
-                1.0,
-                least=-2,
-                most=2,
-            ),
+            "truncation",
             Knob("truncated", "int", "layers, from the coarsest, that truncation reaches", 8, least=0, most=64),
             Knob(
                 "noise",

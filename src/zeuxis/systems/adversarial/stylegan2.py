@@ -46,14 +46,7 @@ class StyleGAN2(PathLengthGame):
         latents="styles",
         accepts={"label"},
         knobs=(
-            Knob(
-                "truncation",
-                "float",
-                "psi: the share of a code's distance from the mean code; below 0 its opposite",
-                1.0,
-                least=-2,
-                most=2,
-            ),
+            "truncation",
             Knob(
                 "noise",
                 "choice",

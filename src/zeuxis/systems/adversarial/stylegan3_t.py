@@ -8,7 +8,6 @@ it shares, and :mod:`zeuxis.nn.stylegan3`, the generator.
 from __future__ import annotations
 
 from zeuxis.card import Card
-from zeuxis.knobs import Knob
 from zeuxis.systems.adversarial._alias_free import AliasFreeGame
 
 
@@ -51,16 +50,7 @@ class StyleGAN3T(AliasFreeGame):
         verbs={"sample", "decode", "draw_latents", "latent_weights"},
         latents="styles",
         accepts={"label"},
-        knobs=(
-            Knob(
-                "truncation",
-                "float",
-                "psi: the share of a code's distance from the mean code; below 0 its opposite",
-                1.0,
-                least=-2,
-                most=2,
-            ),
-        ),
+        knobs=("truncation",),
         departures=(
             "The generator moves first, and the discriminator judges the same pictures, drawn once.",
             "Running means are moved once a round, after it; the authors' program moves them before a layer uses them.",
