@@ -613,7 +613,8 @@ def test_the_command(twice: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["restore", str(tmp_path / "a.png"), "--model", str(twice)]) == 0
     assert "done before: 1" in capsys.readouterr().out
     assert main(["restore", "--models"]) == 0
-    assert "realesrgan-x4plus" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "realesrgan-x4plus" in told and told.count("BSD-3-Clause") == 1, "a licence is told once, below the list"
     assert main(["restore"]) == 2 and main(["restore", str(tmp_path / "no.png"), "--model", str(twice)]) == 2
     (tmp_path / "b.png").write_bytes(b"no picture")
     assert main(["restore", str(tmp_path / "b.png"), "--model", str(twice)]) == 1

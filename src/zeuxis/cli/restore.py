@@ -110,8 +110,10 @@ def restore(
         if as_json:
             emit(known)
             return
-        rows = [[one.name, one.task, one.about, "yes" if one.here else EXTRA, one.licence] for one in known]
-        table("", ["model", "task", "for", "at hand", "licence"], rows)
+        rows = [[one.name, one.task, one.about, "yes" if one.here else EXTRA] for one in known]
+        table("", ["model", "task", "for", "at hand"], rows)
+        for licence in dict.fromkeys(one.licence for one in known):
+            say(f"{', '.join(one.name for one in known if one.licence == licence)}: {licence}")
         return
     if not paths:
         raise UsageError("say which picture or folder: zeuxis restore photo.jpg")
