@@ -98,7 +98,7 @@ class Cascade(System):
     ) -> None:
         super().__init__()
         self.shape = Shape(*shape)
-        self.times = _times(base, self.shape)
+        self.scale = _scale(base, self.shape)
         if not 0 <= strongest <= 1:
             raise UsageError(
                 f"strongest {strongest:g}: the deviation of noise on pictures in [-1, 1]; give one from 0 to 1"
@@ -146,7 +146,7 @@ class Cascade(System):
 
     def small(self, image: Tensor) -> Tensor:
         """What the base would have to draw, ``(B, C, h, w)``, of pictures ``(B, C, H, W)``."""
-        return avg_pool2d(image, self.times)
+        return avg_pool2d(image, self.scale)
 
     def beside(self, small: Tensor, strength: Level, rng: Rng | ImageRng) -> Tensor:
         """What the network sees of small pictures ``(B, C, h, w)``: worse by noise of deviation ``strength`` (B,), or
@@ -189,7 +189,7 @@ class Cascade(System):
         return euler(self.enlarger(beside), noise, times, rng).clamp(-1, 1)
 
 
-def _times(base: System, shape: Shape) -> int:
+def _scale(base: System, shape: Shape) -> int:
     """How many times as large pictures of ``shape`` are as those of ``base``.
 
     Raises :class:`Unsupported` for a base that draws none, or beside a source, and :class:`UsageError` for one of
@@ -200,11 +200,11 @@ def _times(base: System, shape: Shape) -> int:
         raise Unsupported(
             f"'{name}' draws no pictures of its own: give a base that does, such as flow-matching or ddpm"
         )
-    times = shape.height // base.shape.height
-    wanted = base.shape.channels, times * base.shape.height, times * base.shape.width
-    if times < 2 or wanted != tuple(shape):
+    scale = shape.height // base.shape.height
+    wanted = base.shape.channels, scale * base.shape.height, scale * base.shape.width
+    if scale < 2 or wanted != tuple(shape):
         raise UsageError(
             f"the base '{name}' draws pictures of {tuple(base.shape)}, which are not enlarged to {tuple(shape)} "
             "(channels, rows, columns): set size to a whole multiple of its own, 2 or more"
         )
-    return times
+    return scale
