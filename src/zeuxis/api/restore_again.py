@@ -23,12 +23,14 @@ def restoring_again(record: Mapping[str, Any]) -> str:
 def _words(record: Mapping[str, Any]) -> list[str]:
     turned = dict(record["sampling"])
     task, mask, fidelity, faces = (turned.pop(name, None) for name in ("task", "mask", "fidelity", "faces"))
+    eight = turned.pop("self_ensemble", False)
     words = ["zeuxis", "restore", str(record["condition"]["source"]["file"]), "--model", str(record["model"])]
     if task != "restore":  # which no one can ask for: it stands where nothing tells what a model does
         words += ["--task", str(task) if mask is None else f"{task}:MASK.png"]
     for name, value in sorted(turned.items()):
         words += ["--knob", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
     words += [] if fidelity is None else ["--fidelity", f"{fidelity:g}"]
+    words += ["--self-ensemble"] if eight else []
     words += ["--seed", str(record["seed"])] if record["seed"] else []
     for place in faces or ():
         x, y, side, _ = place

@@ -83,8 +83,9 @@ class RestoringJob:
         mask = mask_for(self.restorer.mask, errand)
         hidden = {} if mask is None else {"mask": file_hash(mask)}
         held = {} if self.restorer.fidelity is None else {"fidelity": self.restorer.fidelity.share}
+        eight = {"self_ensemble": True} if self.restorer.ensemble else {}
         faces = {"faces": [_plain(place) for place in self.faces]} if self.faces else {}
-        return {"task": self.restorer.task, **hidden, **held, **faces, **dict(self.restorer.knobs)}
+        return {"task": self.restorer.task, **hidden, **held, **eight, **faces, **dict(self.restorer.knobs)}
 
     def is_done(self, errand: Errand, record: dict[str, Any], overwrite: bool) -> bool:
         """Whether the result is there already.

@@ -64,6 +64,7 @@ def measure_restorer(
     metrics: Sequence[str] = (),
     knobs: Sequence[str] = (),
     fidelity: float | None = None,
+    ensemble: bool = False,
     device: str = "cpu",
     report: Report = lambda message, fraction: None,
 ) -> list[Measured]:
@@ -87,7 +88,7 @@ def measure_restorer(
     errands, chain = errands_of([_place(path) for path in paths], None, "restored"), parse_chain(pair)
     if chain.masks:
         raise UsageError(f"--pair {pair}: what a mask hides is measured by zeuxis evaluate")
-    restorer = restorer_for(model, task, knobs, fidelity)
+    restorer = restorer_for(model, task, knobs, fidelity, ensemble=ensemble)
     if restorer.network.side is not None:
         raise UsageError(f"'{restorer.name}' restores faces alone: zeuxis evaluate measures a run of it")
     if restorer.factor is not None:

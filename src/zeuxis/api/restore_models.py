@@ -16,6 +16,7 @@ from zeuxis.escaping import word
 from zeuxis.knobs import parsed, split_knob
 from zeuxis.nn.fidelity import Fidelity
 from zeuxis.nn.reduced import Reduced
+from zeuxis.nn.self_ensemble import SelfEnsemble
 from zeuxis.pretrained.restorer import Restorer, extended_by, task_against
 from zeuxis.pretrained.restorer_files import load_restorer_file
 from zeuxis.pretrained.upscalers import EXTRA, LICENCE, UPSCALERS, load_upscaler, wheel_folder
@@ -78,18 +79,21 @@ def restorer_for(
     knobs: Sequence[str] = (),
     fidelity: float | None = None,
     seed: int | None = None,
+    ensemble: bool = False,
 ) -> Restorer:
     """The restorer called ``model`` for ``task``; without one of them it is decided by the other.
 
     ``knobs`` are those that are turned, as ``name=value``, of models that were trained here. With ``fidelity``, from 0
     to 1, what is made is held to what it is given, more or less; see :mod:`zeuxis.nn.fidelity`; None is 0. ``seed`` is
-    where the draws begin of a model that draws; None is 0.
+    where the draws begin of a model that draws; None is 0. With ``ensemble`` the model is asked of a picture in its
+    eight orientations and the mean is taken; see :mod:`zeuxis.nn.self_ensemble`.
 
     One that enlarges by more than is asked for is used, and what it makes is reduced.
 
     Raises:
         UsageError: neither is given, the model does another task, or there is no such file or task; or the model fills
-            what a mask hides, where there is nothing to be held to; or there is a seed, and it draws nothing.
+            what a mask hides, where there is nothing to be held to; or there is a seed, and it draws nothing; or an
+            ensemble, and it draws, or makes faces that stand upright.
         Unsupported: what does it is not at hand; the message says how to come by it.
         WeightsError: the file is of no kind that is known.
     """
@@ -98,6 +102,8 @@ def restorer_for(
         if found.network.drawn_at is None:
             raise UsageError(f"--seed {seed}: '{found.name}' draws nothing, and makes the same always: leave it out")
         found = replace(found, network=found.network.seeded(seed), seed=seed)
+    if ensemble:
+        found = _of_eight(found)
     if fidelity is None:
         return found
     if not 0 <= fidelity <= 1:
@@ -107,6 +113,15 @@ def restorer_for(
     held = Fidelity(fidelity, "luminance" if found.task == "colorize" else "coarse")
     network = found.network if found.network.side is not None else found.network.held_to(held).eval()
     return replace(found, network=network, fidelity=held)  # faces are held to the photograph, as they are put back
+
+
+def _of_eight(found: Restorer) -> Restorer:
+    """The same restorer, asked of a picture in its eight orientations."""
+    if found.network.drawn_at is not None:
+        raise UsageError(f"--self-ensemble of '{found.name}', which draws: the mean of draws is a blur; leave it out")
+    if found.network.side is not None:
+        raise UsageError(f"--self-ensemble of '{found.name}', which knows faces that stand upright alone: leave it out")
+    return replace(found, network=SelfEnsemble(found.network).eval(), ensemble=True)
 
 
 def _asked_for(model: str | Path | None, task: str | None, knobs: Sequence[str]) -> Restorer:

@@ -24,6 +24,7 @@ class Restorer:
     mask: Path | None = None  # of what is to be made, for a network that takes one; or a folder of one for each picture
     knobs: tuple[tuple[str, bool | int | float | str], ...] = ()  # that were turned, by name
     fidelity: Fidelity | None = None  # how near it is held to what it is given; None leaves it alone
+    ensemble: bool = False  # whether it is asked of a picture in its eight orientations; the network does so
     seed: int = 0  # from which it draws, if it does
     extends: float | None = None  # the share of a picture that it learnt to draw at one of its sides, if it did
     factor: float | None = None  # by how much the picture is to become wider, of a panorama

@@ -28,12 +28,14 @@ def restore_command(
     knobs: Mapping[str, Any],
     fidelity: float | None = None,
     seed: int | None = None,
+    ensemble: bool = False,
 ) -> str:
     """``zeuxis restore ...``."""
     words = ["zeuxis", "restore", *map(str, paths)]
     options = {"--model": model, "--task": task, "--tile": tile, "--fidelity": fidelity, "--seed": seed}
     for option, value in options.items():
         words += [] if value is None else [option, str(value)]
+    words += ["--self-ensemble"] if ensemble else []
     return shlex.join(
         [*words, *(word for name, value in knobs.items() for word in ("--knob", f"{name}={_text(value)}"))]
     )

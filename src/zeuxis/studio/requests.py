@@ -152,6 +152,7 @@ class RestoreJob(StrictModel):
         default=None, description="At 1 what the damage left is kept as it is given."
     )
     seed: Seed | None = Field(default=None, description="Of a model that draws what it restores.")
+    ensemble: bool = Field(default=False, description="The mean of eight orientations, eight times as slow.")
 
 
 class TranslateJob(StrictModel):

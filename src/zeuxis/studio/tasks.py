@@ -51,19 +51,21 @@ def restored(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any]
         task = f"inpaint:{path_of(request['mask'], context.folders)}"
     told, notes, made = [f"{name}={value}" for name, value in knobs.items()], list[str](), None
     fidelity, seed = request.get("fidelity"), request.get("seed")  # queues of before 2026-12 have none
+    ensemble = request.get("ensemble", False)
     for k, path in enumerate(paths):
         out = context.draft / f"{k:04d}.png"
         report = _part(context.progress, k, len(paths))
         made = restore(
             [path], request["path"], task, out,
-            knobs=told, fidelity=fidelity, seed=seed, tile=request["tile"], page=False, report=report,
+            knobs=told, fidelity=fidelity, seed=seed, ensemble=ensemble, tile=request["tile"], page=False,
+            report=report,
         )  # fmt: skip
         notes += made.notes
     assert made is not None  # there is one picture at least
     files = [context.draft / f"{k:04d}.png" for k in range(len(paths))]
     return {
         "pictures": [picture_entry(context, file) for file in files],
-        "command": restore_command(paths, request["path"], task, request["tile"], knobs, fidelity, seed),
+        "command": restore_command(paths, request["path"], task, request["tile"], knobs, fidelity, seed, ensemble),
         "notes": notes,
         "facts": {"model": made.model, "task": made.task, "licence": made.licence},
     }
