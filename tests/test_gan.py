@@ -206,9 +206,9 @@ LABELS = Condition(label=torch.tensor([0, 1, 2, 0, 1, 2]))
 CAPTIONS = Condition(caption=("red square", "blue", "", "square", "red", "blue square"))
 
 
-@pytest.mark.parametrize("network", ["maxout", "lucic"])
-def test_both_players_are_told(network: str) -> None:
-    system = cgan(network=network, width=24 if network == "maxout" else 4).eval()
+@pytest.mark.parametrize(("network", "batch_norm"), [("maxout", False), ("lucic", False), ("lucic", True)])
+def test_both_players_are_told(network: str, batch_norm: bool) -> None:
+    system = cgan(network=network, batch_norm=batch_norm, width=24 if network == "maxout" else 4).eval()
     others = Condition(label=(LABELS.label + 1) % 3)
     x = images()
     with torch.no_grad():
@@ -217,6 +217,13 @@ def test_both_players_are_told(network: str) -> None:
             lambda c: system.sample(c, ImageRng.counting(0, 6)),
         ):
             assert torch.equal(of(LABELS), of(LABELS)) and not torch.allclose(of(LABELS), of(others), atol=1e-7)
+
+
+def test_perceptrons_have_no_norms() -> None:
+    with pytest.raises(UsageError, match="set network to lucic"):
+        cgan(network="maxout", batch_norm=True)
+    norms = [m for m in cgan(network="lucic", batch_norm=True, width=4).discriminator.modules()]
+    assert any(isinstance(m, torch.nn.BatchNorm2d) for m in norms)
 
 
 def test_a_class_is_one_of_so_many() -> None:

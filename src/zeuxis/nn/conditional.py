@@ -69,13 +69,14 @@ class ConditionalGenerator(LucicGenerator):
 class ConditionalCritic(LucicCritic):
     """Images and ``(B, Y)`` to logits: a linear map of the vector makes constant channels beside the image's.
 
-    Nothing is dropped out.
+    With ``batch_norm`` the inner layers are normalised. Nothing is dropped out.
     """
 
     PLANES = 8
 
-    def __init__(self, shape: Shape, y_width: int, width: int) -> None:
-        super().__init__(Shape(shape.channels + self.PLANES, shape.height, shape.width), width=width)
+    def __init__(self, shape: Shape, y_width: int, width: int, *, batch_norm: bool = False) -> None:
+        both = Shape(shape.channels + self.PLANES, shape.height, shape.width)
+        super().__init__(both, width=width, batch_norm=batch_norm)
         self.planes = nn.Linear(y_width, self.PLANES)
 
     def forward(self, image: Tensor, y: Tensor, rng: Rng | None = None) -> Tensor:  # type: ignore[override]

@@ -25,14 +25,14 @@ from zeuxis.nn.conditional import ConditionalCritic, ConditionalGenerator, Condi
 from zeuxis.rng import ImageRng
 
 Pair = tuple[nn.Module, nn.Module]
-NETWORKS: Mapping[str, Callable[[Shape, int, int, int], Pair]] = {
-    "maxout": lambda shape, nz, y_width, width: (
+NETWORKS: Mapping[str, Callable[[Shape, int, int, int, bool], Pair]] = {
+    "maxout": lambda shape, nz, y_width, width, batch_norm: (
         ConditionalPerceptron(shape, nz, y_width, width),
         ConditionalMaxout(shape, y_width, width),
     ),
-    "lucic": lambda shape, nz, y_width, width: (
+    "lucic": lambda shape, nz, y_width, width, batch_norm: (
         ConditionalGenerator(shape, nz, y_width, width),
-        ConditionalCritic(shape, y_width, width),
+        ConditionalCritic(shape, y_width, width, batch_norm=batch_norm),
     ),
 }
 
@@ -49,6 +49,7 @@ class CGAN(System):
         condition: what both are told: the "label", a "caption" as the set of its words, or a "source", a picture.
         reader: a trained model that makes vectors of texts, such as clip, which a caption is then told as.
         nz: numbers, normally distributed, that drive a picture.
+        batch_norm: whether the inner layers of lucic's discriminator are normalised by batch; the study tried both.
         width: base channels of the convolutions; of the perceptrons, whose layers all scale with it, 240 is the
             paper's.
         critic_steps: moves of the discriminator a round.
@@ -81,6 +82,7 @@ class CGAN(System):
         words: tuple[str, ...] = (),
         source_shape: Shape | None = None,
         network: Literal["maxout", "lucic"] = "maxout",
+        batch_norm: bool = False,
         condition: Literal["label", "caption", "source"] = "label",
         reader: System | None = None,
         nz: int = 100,
@@ -91,6 +93,10 @@ class CGAN(System):
     ) -> None:
         super().__init__()
         must_be_within(1, critic_steps=critic_steps)
+        if batch_norm and network == "maxout":
+            raise UsageError(
+                "batch_norm of maxout's perceptrons: they drop units out and have no norms; set network to lucic"
+            )
         self.shape = Shape(*shape)
         self.nz, self.critic_steps = nz, critic_steps
         self.lr, self.betas = lr, (betas[0], betas[1])
@@ -107,7 +113,7 @@ class CGAN(System):
             self.freeze(reader)
             self.vector = TextVector(reader.encode_text, words)
         self.generator, self.discriminator = lookup("network", network, NETWORKS)(
-            self.shape, nz, self.vector.width, width
+            self.shape, nz, self.vector.width, width, batch_norm
         )
         self.told_in_latent = self.vector.width if condition in IN_LATENT else 0
         self.loss = NonSaturating()
