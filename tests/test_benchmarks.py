@@ -48,6 +48,7 @@ def test_the_table_names_what_could_not_run(race: ModuleType, monkeypatch: pytes
         "_race",
         "run",
         "abstention",
+        "dcgan_quality",
         "inpaint_psnr",
         "planted_faults",
         "watermark",
