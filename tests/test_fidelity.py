@@ -63,7 +63,6 @@ def test_what_the_damage_left_is_taken_from_the_given() -> None:
         ("sr-resnet", 2, {"blocks": 1, "width": 4}, "bicubic:2"),
         ("sr3", 2, {"network": UNET, "steps": 3}, "bicubic:2"),
         ("sr-resnet", 1, {"blocks": 1, "width": 4}, "blur:1"),
-        ("palette", 1, {"network": UNET, "steps": 3}, "grey"),
     ],
 )
 def test_the_nearer_it_is_held_the_more_consistent_it_is(
@@ -101,6 +100,9 @@ def test_there_is_no_fidelity_outside_its_range_or_under_a_mask(tmp_path: Path) 
     run = run_of(tmp_path, built("sr-resnet", 2, blocks=1, width=4), "x | bicubic:2")
     with pytest.raises(UsageError, match=r"give a number from 0 .bold. to 1"):
         restorer_for(run, None, fidelity=1.5)
+    coloured = run_of(tmp_path / "coloured", built("palette", network=UNET, steps=1), "x | grey")
+    with pytest.raises(UsageError, match="the lightness stays"):
+        restorer_for(coloured, None, fidelity=0.5)
     masked = run_of(tmp_path / "masked", built("palette", network=UNET, condition="mask", steps=1), "x | strokes:3")
     Image.new("L", (8, 8)).save(tmp_path / "mask.png")
     with pytest.raises(UsageError, match="bit for bit"):

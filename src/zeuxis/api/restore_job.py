@@ -37,6 +37,7 @@ from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.files import file_hash
 from zeuxis.nn.footprint import GIB
 from zeuxis.nn.streamed_tiles import Place, Tiling, in_rows, tile_places
+from zeuxis.nn.whole_colours import BAND, coloured_rows
 from zeuxis.pretrained.face_finder import FacePlace, find_faces
 from zeuxis.pretrained.restorer import Restorer
 from zeuxis.provenance.asked import asked
@@ -222,7 +223,7 @@ class RestoringJob:
         height, width, channels = colours.shape
         mask = mask_for(self.restorer.mask, errand)
         hidden = None if mask is None else hidden_by(mask, errand.source, width, height)
-        many, past = sum(map(len, tile_places(height, width, self.tiling))), 0
+        past = 0
 
         def read(place: Place) -> Tensor:
             top, bottom, left, right = place
@@ -239,8 +240,14 @@ class RestoringJob:
             past += 1
             told(past / many)
 
+        if self.restorer.colours_at is None:
+            many = sum(map(len, tile_places(height, width, self.tiling)))
+            made = in_rows(network, read, height, width, self.tiling, seen)
+        else:
+            many = -(-height // BAND)
+            made = coloured_rows(network, self.restorer.colours_at, read, height, width, self.tiling, seen)
         with torch.inference_mode():
-            for rows in in_rows(network, read, height, width, self.tiling, seen):
+            for rows in made:
                 yield in_kind_of(colours, from_network(rows, channels).clamp(0, 1) * given.most)
 
     def _check_room(self, errand: Errand, given: OpenedPicture) -> None:

@@ -36,6 +36,8 @@ from zeuxis.metrics.similarity import WINDOW, cropped, psnr, psnr_y, ssim_y
 from zeuxis.metrics.table import METRICS as TABLE
 from zeuxis.nn.picture_network import PictureNetwork
 from zeuxis.nn.streamed_tiles import Place, in_rows, tiling_for
+from zeuxis.nn.whole_colours import coloured_rows
+from zeuxis.pretrained.restorer import Restorer
 from zeuxis.rng import ImageRng, derive_seed
 
 TEST_SETS = ("Set5", "Set12", "Set14", "BSD68")  # by name, where they lie under $ZEUXIS_DATA/restoration_test
@@ -106,7 +108,7 @@ def measure_restorer(
             raise UsageError(f"{errand.source}: {whole.shape[3]}x{whole.shape[2]} pixels are too few to measure what "
                              f"enlarges by {network.scale}: leave it out")  # fmt: skip
         with torch.inference_mode():
-            found.append(_measured(errand.name, whole[..., :height, :width].to(device), network, chain, k, gauge))
+            found.append(_measured(errand.name, whole[..., :height, :width].to(device), restorer, chain, k, gauge))
     return [*found, gauge.of_all(_mean(found))]
 
 
@@ -175,8 +177,9 @@ def _place(path: str | Path) -> Path:
     return known if known is not None and known.is_dir() and not Path(path).exists() else Path(path)
 
 
-def _measured(name: str, image: Tensor, network: PictureNetwork, chain: Chain, k: int, gauge: Gauge) -> Measured:
+def _measured(name: str, image: Tensor, restorer: Restorer, chain: Chain, k: int, gauge: Gauge) -> Measured:
     """Of one picture ``(1, C, H, W)`` in [-1, 1]."""
+    network, at = restorer.network, restorer.colours_at
     source = _levels(chain(image, ImageRng([derive_seed(0, "measured", k)])))
     height, width = source.shape[2:]
     if (height * network.scale, width * network.scale) != tuple(image.shape[2:]):
@@ -187,11 +190,15 @@ def _measured(name: str, image: Tensor, network: PictureNetwork, chain: Chain, k
         top, bottom, left, right = place
         return for_network((source[0, :, top:bottom, left:right] + 1) / 2, network.channels)
 
+    def seen(_place: Place, _before: Tensor, _after: Tensor) -> None:
+        """Nothing is checked: what is wrong shows in the figures."""
+
     tiling = tiling_for(network, BUDGET)
-    rows = [
-        from_network(part, image.shape[1])
-        for part in in_rows(network, read, height, width, tiling, lambda place, before, after: None)
-    ]
+    if at is None:
+        parts = in_rows(network, read, height, width, tiling, seen)
+    else:
+        parts = coloured_rows(network, at, read, height, width, tiling, seen)
+    rows = [from_network(part, image.shape[1]) for part in parts]
     restored = _levels(2 * torch.cat(rows).permute(2, 0, 1)[None] - 1)
     plain = source
     if network.scale > 1:

@@ -11,6 +11,7 @@ from zeuxis.api.shipped_restorers import LICENCE as SHIPPED_LICENCE
 from zeuxis.api.shipped_restorers import SHIPPED, shipped_for
 from zeuxis.catalog.listing import system_class
 from zeuxis.catalog.weights import load_system
+from zeuxis.data.fit import SQUARE, Patch, parse_fit
 from zeuxis.errors import NoSuchPath, UnknownName, Unsupported, UsageError
 from zeuxis.escaping import word
 from zeuxis.knobs import parsed, split_knob
@@ -91,9 +92,9 @@ def restorer_for(
     One that enlarges by more than is asked for is used, and what it makes is reduced.
 
     Raises:
-        UsageError: neither is given, the model does another task, or there is no such file or task; or the model fills
-            what a mask hides, where there is nothing to be held to; or there is a seed, and it draws nothing; or an
-            ensemble, and it draws, or makes faces that stand upright.
+        UsageError: neither is given, the model does another task, or there is no such file or task; a fidelity of what
+            fills what a mask hides or makes colours alone, where there is nothing to be held to; a seed of what draws
+            nothing; or an ensemble of what draws, or makes faces that stand upright.
         Unsupported: what does it is not at hand; the message says how to come by it.
         WeightsError: the file is of no kind that is known.
     """
@@ -110,6 +111,8 @@ def restorer_for(
         raise UsageError(f"--fidelity {fidelity:g}: give a number from 0 (bold) to 1 (as near as can be to the given)")
     if found.network.masked:
         raise UsageError(f"--fidelity: '{found.name}' keeps what the mask leaves as it is, bit for bit: leave it out")
+    if found.colours_at is not None:
+        raise UsageError(f"--fidelity: '{found.name}' makes colours alone, and the lightness stays: leave it out")
     held = Fidelity(fidelity, "luminance" if found.task == "colorize" else "coarse")
     network = found.network if found.network.side is not None else found.network.held_to(held).eval()
     return replace(found, network=network, fidelity=held)  # faces are held to the photograph, as they are put back
@@ -193,10 +196,17 @@ def _trained(folder: Path | str, knobs: Sequence[str], licence: str = "that of i
     how = parsed(f"'{system.card.id}'", system.knobs, map(split_knob, knobs))
     network = system.picture_network(how).eval()
     data = str(card.get("data", ""))
-    turned = tuple(sorted(how.items()))
-    extends = extended_by(data)
+    task = task_against(data, network)
+    whole = task == "colorize" and not isinstance(parse_fit(card.get("fit") or str(SQUARE)), Patch)
     return Restorer(
-        str(folder), network, task_against(data, network), card["sha256"], licence, knobs=turned, extends=extends
+        str(folder),
+        network,
+        task,
+        card["sha256"],
+        licence,
+        knobs=tuple(sorted(how.items())),
+        extends=extended_by(data),
+        colours_at=(system.shape.height, system.shape.width) if whole else None,
     )
 
 

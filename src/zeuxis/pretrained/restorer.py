@@ -27,6 +27,7 @@ class Restorer:
     ensemble: bool = False  # whether it is asked of a picture in its eight orientations; the network does so
     seed: int = 0  # from which it draws, if it does
     extends: float | None = None  # the share of a picture that it learnt to draw at one of its sides, if it did
+    colours_at: tuple[int, int] | None = None  # rows and columns of the whole pictures that it learnt to colour
     factor: float | None = None  # by how much the picture is to become wider, of a panorama
     notes: tuple[str, ...] = ()  # on how its file was read, for the user to know
 
