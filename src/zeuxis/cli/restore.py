@@ -51,7 +51,7 @@ def restore(
             "--fidelity",
             min=0.0,
             max=1.0,
-            help="0 is bold; at 1 what the damage left (the small picture, the luminance, what is coarse) is kept.",
+            help="0 is bold; at 1 what the damage left (the small picture, what is coarse) is kept.",
             show_default="0",
         ),
     ] = None,
