@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from families import figure, section
 from lecture import lecture
 from parts import parts
 
@@ -84,7 +85,7 @@ def table_of_results() -> str:
     for name, found in results().items():
         lines.append(f"| {' | '.join(row(found))} |")
         lines += [f"| {' | '.join(row(other, found))} |" for other in opinions().get(name, [])]
-    lines += ["", *recognition(), *every_figure()]
+    lines += ["", *section(), *recognition(), *every_figure()]
     missing = [name for name, recipe in recipes().items() if recipe.claim is not None and name not in results()]
     if missing:
         lines += ["", f"Claims not yet measured: {', '.join(f'`{n}`' for n in missing)}.", ""]
@@ -201,8 +202,8 @@ def means(found: dict[str, Any]) -> dict[str, float]:
     """Every figure of a result by name, averaged over its seeds."""
     taken: dict[str, list[float]] = {}
     for run in found["per_seed"]:
-        for figure in run["figures"]:
-            taken.setdefault(figure["name"], []).append(figure["value"])
+        for one in run["figures"]:
+            taken.setdefault(one["name"], []).append(one["value"])
     return {name: sum(values) / len(values) for name, values in taken.items()}
 
 
@@ -267,6 +268,7 @@ PAGES = {
     "catalogue.md": catalogue,
     "parts.md": parts,
     "results.md": table_of_results,
+    "images/families.svg": figure,
     "degradations.md": degradations,
     "lecture.md": lecture,
 }
