@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 from zeuxis.catalog.listing import opinions, packaged, results
 from zeuxis.metrics.verdict import better_of
@@ -21,8 +20,7 @@ COLOURS = ("#2a6f97", "#9aa7b1")  # of the best, and of the others
 FACE = "font-family='ui-sans-serif, system-ui, sans-serif' font-size='12'"
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(NamedTuple):
     """A recipe's distances over its seeds."""
 
     recipe: str
