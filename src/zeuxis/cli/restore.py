@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from zeuxis.api.restore import Restoration
     from zeuxis.api.restore_look import Looked
     from zeuxis.api.restore_measure import Measured
+
+
+# What is asked of all that a look proposes, and has no meaning for one of them.
+NOT_OF_STEPS: Mapping[str, Mapping[str, object]] = {"colorize": {"fidelity": None}, "face": {"ensemble": False}}
 
 
 def restore(
@@ -169,7 +173,7 @@ def _look(paths: Sequence[Path], out: Path | None, work: Callable[..., Restorati
 
     def step(picture: Path, task: str, target: Path) -> Restoration:
         with Progress() as progress:
-            one = work([picture], None, task, target, report=progress)
+            one = work([picture], None, task, target, report=progress, **NOT_OF_STEPS.get(task, {}))
         if not as_json:
             tell(one, f", {one.task} by {one.model}", "restored", one.page, as_json)
         return one
