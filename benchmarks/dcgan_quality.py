@@ -48,8 +48,8 @@ PROGRAM = Path("dcgan") / "main.py"
 OURS, PEER = "ours", "peer"
 
 
-class TimeIsUp(Exception):
-    """A contestant has had its processor time."""
+class TimeIsUp(BaseException):
+    """A contestant has had its processor time; not an Exception, which libraries catch."""
 
 
 @contextmanager
@@ -68,10 +68,10 @@ def processor_time(seconds: float) -> Iterator[None]:
 
 
 def train_ours(folder: Path, seconds: float, _clone: Path, seed: int) -> None:
-    """`zeuxis train dcgan`, interrupted as by Ctrl-C, upon which it saves: until then its iterations have no bound."""
+    """`zeuxis train dcgan`, asked to stop by SIGTERM, upon which it saves: until then its iterations have no bound."""
 
     def interrupt(_signal: int, _frame: object) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)  # not SIGINT, which a shell has its background jobs ignore
 
     signal.signal(signal.SIGPROF, interrupt)
     signal.setitimer(signal.ITIMER_PROF, seconds)
