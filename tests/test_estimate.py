@@ -187,3 +187,22 @@ def test_what_is_at_hand_is_done(
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["a-enlarge4.png", "a.png"]
     assert main(["restore", str(file), "--out", str(tmp_path / "b.png")]) == 0
     assert "1 picture, enlarge:4" in capsys.readouterr().out and Image.open(tmp_path / "b.png").size == (768, 768)
+
+
+def test_what_has_no_meaning_for_a_step_is_not_asked_of_it(
+    scenes: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Colours alone are made, and the lightness stays: how near it is held is a question for the other steps."""
+    from restorers import built
+
+    from zeuxis.training.checkpoint import write_model
+
+    write_model(tmp_path / "run" / "model", built("colorizer", width=4).eval(), {"data": "x | grey"})
+    run = str(tmp_path / "run")
+    monkeypatch.setattr("zeuxis.pretrained.face_finder._cascades", lambda: None)
+    monkeypatch.setattr("zeuxis.api.restore_models.wheel_folder", lambda: None)
+    monkeypatch.setattr("zeuxis.api.restore_models.shipped_for", lambda task: run if task == "colorize" else None)
+    file = picture(scenes, "grey", tmp_path / "a.png", 2)
+    assert look(file).steps[0].task == "colorize"
+    assert main(["restore", str(file), "--fidelity", "0.5", "--out", str(tmp_path / "b.png")]) == 0
+    assert main(["restore", str(file), "--task", "colorize", "--fidelity", "0.5"]) == 2
