@@ -51,7 +51,7 @@ class Skipped:
 
 
 CHOSEN = frozenset({"stray", "unnamed", "beside", "repeated"})  # pictures that a layout has no place for
-NO_PICTURES = frozenset({"hidden", "no picture", "archive", "link", "text", "empty"})
+NO_PICTURES = frozenset({"hidden", "no picture", "archive", "table", "link", "text", "empty"})
 
 
 class Source(ABC):
