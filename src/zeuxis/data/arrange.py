@@ -17,7 +17,6 @@ from zeuxis.data.survey import CLASS_FILE, Survey, survey
 from zeuxis.errors import DataError
 from zeuxis.files import at_home
 
-
 TABLES = (".jsonl", ".csv")  # what may be metadata by another name
 
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from zeuxis.data.names import composed, without_case
 from zeuxis.data.source import Skipped
 from zeuxis.data.survey import OUTSIDE, is_inside
-from zeuxis.data.texts import WIDE, decoded, object_in, read_caption, whole
+from zeuxis.data.texts import WIDE, decoded, first_text, object_in, read_caption, whole
 from zeuxis.files import read_bytes
 
 METADATA = ("metadata.jsonl", "metadata.csv", "prompt.json")  # the first that is there is read
@@ -181,7 +181,7 @@ def _row(text: str, mark: str) -> list[str]:
 
 def _take(found: Metadata, facts: Mapping[str, Any], number: int) -> None:
     names, sources = _named(facts, NAMES), _named(facts, SOURCES)
-    texts = [text for key in SAYS if (text := _first_text(facts.get(key))) is not None]
+    texts = [text for key in SAYS if (text := first_text(facts.get(key))) is not None]
     if not names or not texts:
         _refuse(found, number, 'wants {"file_name": "...", "text": "..."} with two strings')
     else:
@@ -192,13 +192,6 @@ def _named(facts: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
     """What stands under ``keys``, or under one of them with :data:`FILE` behind."""
     every = (each for key in keys for each in (key, key + FILE))
     return [facts[key] for key in every if isinstance(facts.get(key), str)]
-
-
-def _first_text(value: Any) -> str | None:
-    """A caption, or of a list of them the first, as of a dataset of the hub."""
-    if isinstance(value, list) and value and all(isinstance(text, str) for text in value):
-        value = value[0]
-    return value if isinstance(value, str) else None
 
 
 def _refuse(found: Metadata, number: int, why: str) -> None:
