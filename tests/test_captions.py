@@ -7,18 +7,22 @@ import signal
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from folders import many, photo, put
 
+from zeuxis.catalog.assemble import build_for
 from zeuxis.data.captions import captions_beside
 from zeuxis.data.check import check
 from zeuxis.data.folder import open_folder
 from zeuxis.data.source import ArraySource
+from zeuxis.data.subset import subset
 from zeuxis.data.texts import MOST_TEXT
-from zeuxis.errors import DataError
+from zeuxis.errors import DataError, UsageError
+from zeuxis.recipe import Recipe
 
 N = 40
 ODD = 'a\u2028b\x85c, "d" é'
@@ -369,3 +373,30 @@ def test_what_is_not_read_of_captions_says_what_is(root: Path) -> None:
     assert "captions are read of metadata.jsonl" in reasons["captions.json"]
     assert "hub:OWNER/NAME" in reasons["train-00000-of-00001.parquet"] and "from Python" in reasons["data.arrow"]
     assert reasons["facts.json"] == "no picture"
+
+
+@pytest.mark.parametrize(
+    ("system", "model", "mend"),
+    [
+        (
+            "flow-matching",
+            {"condition": "caption", "network": {"kind": "unet", "width": 8}},
+            r"--set model\.text\.length=31",
+        ),
+        ("caption-lm", {}, r"--set model\.longest=31"),
+        ("align-draw", {}, r"--set model\.length=31"),
+        ("clip", {"text": {"width": 16, "depth": 1, "heads": 1, "length": 18}}, r"--set model\.text\.length=33"),
+    ],
+)
+def test_captions_that_a_model_cannot_read_are_told_before_it_learns(
+    root: Path, system: str, model: dict[str, Any], mend: str
+) -> None:
+    for k in range(N):
+        put(root / f"{k:03}.txt", data=" ".join(["word"] * (31 if k == 7 else 16)).encode())
+    recipe = Recipe(name="long", about="", system=system, data="root", size=32, model=model)
+    source = open_folder(root, 32)
+    with pytest.raises(UsageError, match=f"captions of up to 31 words .*, and '{system}' .* reads 16: {mend}"):
+        build_for(recipe, source, on_meta=True)
+    assert subset(source, 5).longest_caption() == " ".join(["word"] * 31), "also where it is of another part"
+    put(root / "007.txt", data=b"short")
+    build_for(recipe, open_folder(root, 32), on_meta=True)
