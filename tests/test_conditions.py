@@ -282,7 +282,7 @@ def capture(model: Model, mask: str) -> str:
 
 def test_data_that_provide_another_condition_say_so() -> None:
     recipe = with_overrides(load_recipe("flow-matching"), ["model.condition=caption"])
-    with pytest.raises(Unsupported, match="needs caption, .* does not provide: use --condition label, which it does"):
+    with pytest.raises(Unsupported, match=r"needs caption, .* does not provide: use --condition label, which it does"):
         build_for(recipe, open_source("digits"))
     with pytest.raises(Unsupported, match="does not provide: use one of"):
         build_for(load_recipe("controlnet"), open_source("digits"))

@@ -149,5 +149,5 @@ def test_how_much_a_lora_counts_is_written_with_a_star(tmp_path: Path) -> None:
     assert parsed(f"base | lora:{odd}").loras == ((odd, 1.0),), "a file may be called so"
     with pytest.raises(NoSuchPath):
         merge(tmp_path / "none.pt", {}, {})
-    with pytest.raises(WeightsError, match="is a LoRA, and no whole model: .*--lora"):
+    with pytest.raises(WeightsError, match=r"is a LoRA, and no whole model: .*--lora"):
         read_parts(file)

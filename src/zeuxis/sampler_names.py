@@ -1,6 +1,6 @@
 """What other programs call the samplers, and what they are here. Imports no torch.
 
-Names are compared by their letters and numbers alone (``+`` is a p), so that those of the web UI ("DPM++ 2M Karras"), of
+Names are compared by letters and numbers alone (``+`` is a p), so that those of the web UI ("DPM++ 2M Karras"), of
 ComfyUI (``dpmpp_2m_sde_gpu``), k-diffusion (``k_euler_ancestral``) and diffusers (``DPMSolverMultistepScheduler``) are
 one table. Some of them also say how noise is drawn afresh, or how the steps are laid.
 """

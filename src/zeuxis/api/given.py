@@ -185,7 +185,7 @@ class Shown(Given):
         return torch.stack([self.one(value, self.label(value)) for value in values])
 
     def cut(self, values: list[Any]) -> tuple[str, ...]:
-        """A sentence for each of ``values`` that has other proportions than are wanted, and of which much is cut off."""
+        """A sentence for each of ``values`` of other proportions than are wanted, of which much is cut off."""
         found = []
         for part in (part for value in values for part in self._parts(value)):
             if not isinstance(part, (str, Path, Image.Image)):  # numbers of a program, which knows their shape

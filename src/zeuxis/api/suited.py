@@ -205,13 +205,13 @@ def too_short(recipe: Recipe, iterations: int) -> str | None:
 
 
 def long_warmup(players: Iterable[Player], iterations: int) -> str | None:
-    """A line where a rate is still rising when a training of so many ``iterations`` ends; None where none is."""
+    """A line where a rate still rises when a training of so many ``iterations`` ends; None where none does."""
     slow = [player for player in players if player.warmup > iterations]
     if not slow:
         return None
     first = slow[0]
     return (
-        f"the rate of {' and '.join(player.name for player in slow)} rises over {first.warmup:,} iterations and gets no "
-        f"further than {iterations / first.warmup:.0%} of {first.lr:g} in {iterations:,}: --set "
+        f"the rate of {' and '.join(player.name for player in slow)} rises over {first.warmup:,} iterations and gets "
+        f"no further than {iterations / first.warmup:.0%} of {first.lr:g} in {iterations:,}: --set "
         f"players.{first.name}.warmup={max(1, iterations // WARMUP)}"
     )

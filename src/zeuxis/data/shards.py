@@ -151,7 +151,7 @@ def _read(example: Sharded, kind: str, text: str) -> None:
         example.label = int(text)
     elif kind == "json":
         facts = object_in(text)
-        captions = [text for key in CAPTIONS if (text := first_text(facts.get(key))) is not None]
+        captions = [said for key in CAPTIONS if (said := first_text(facts.get(key))) is not None]
         labels = [facts[key] for key in LABELS if facts.get(key) is not None]
         example.caption = whole(captions[0]).strip() if captions else example.caption
         if labels:

@@ -5,7 +5,7 @@
     <lora:NAME:0.8>, embedding:NAME     files to be used
     BREAK, AND                          texts that are read apart
 
-A tower reads them letter by letter: what they should do is not done, and their letters are drawn from. So they are told.
+A tower reads them letter by letter: what they should do is not done, and their letters are drawn from. So it is told.
 """
 
 from __future__ import annotations
