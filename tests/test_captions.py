@@ -7,17 +7,22 @@ import signal
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from folders import many, photo, put
 
+from zeuxis.catalog.assemble import build_for
 from zeuxis.data.captions import captions_beside
 from zeuxis.data.check import check
 from zeuxis.data.folder import open_folder
 from zeuxis.data.source import ArraySource
+from zeuxis.data.subset import subset
 from zeuxis.data.texts import MOST_TEXT
-from zeuxis.errors import DataError
+from zeuxis.errors import DataError, UsageError
+from zeuxis.recipe import Recipe
 
 N = 40
 ODD = 'a\u2028b\x85c, "d" é'
@@ -278,3 +283,120 @@ def test_a_long_text_of_digits_is_looked_through_once(root: Path) -> None:
 def test_a_lone_text_is_no_caption_of_all(root: Path) -> None:
     (root / "003.txt").write_text("mine")
     assert open_folder(root, 8).spec.provides == frozenset() and left_out(root) == {"003.txt": "text"}
+
+
+def controls(root: Path, write: Callable[[int], str], name: str = "metadata.jsonl") -> ArraySource:
+    """Pictures in ``images/`` and ``shown/`` with a file of metadata that is written line by line."""
+    (root / "all").mkdir()
+    for k in range(N):
+        put(root / "all" / "images" / f"{k:03}.png", photo(k, (24, 24)))
+        put(root / "all" / "shown" / f"{k:03}.png", photo(k + 100, (24, 24)))
+    put(root / "all" / name, data="\n".join(map(write, range(N))).encode())
+    source = open_folder(root / "all", 24)
+    assert isinstance(source, ArraySource)
+    return source
+
+
+@pytest.mark.parametrize(
+    ("keys", "name"),
+    [
+        (("file_name", "conditioning_image", "text"), "metadata.jsonl"),
+        (("output_file_name", "input_file_name", "prompt"), "metadata.jsonl"),
+        (("target", "source", "prompt"), "prompt.json"),
+    ],
+)
+def test_metadata_may_name_what_a_picture_is_made_from(root: Path, keys: tuple[str, str, str], name: str) -> None:
+    def line(k: int) -> str:
+        # Pictures come in the opposite order of their sources, so that a shift would show.
+        values = f"images/{k:03}.png", f"shown/{N - 1 - k:03}.png", f"caption {k}"
+        return json.dumps(dict(zip(keys, values, strict=True)))
+
+    source = controls(root, line, name)
+    assert source.spec.provides == {"caption", "source"} and not source.skipped
+    assert "pictures with captions and sources" in source.remarks[0]
+    batch = source.batch(torch.arange(len(source)))
+    assert batch.condition.caption is not None and batch.condition.source is not None
+    for caption, shown in zip(batch.condition.caption, batch.condition.source, strict=True):
+        pixels = torch.from_numpy(np.array(photo(100 + N - 1 - int(caption.split()[1]), (24, 24)))).permute(2, 0, 1)
+        assert torch.allclose(shown, pixels / 127.5 - 1, atol=1e-6)
+
+
+def test_where_a_picture_was_found_is_no_source(root: Path) -> None:
+    def line(k: int) -> str:
+        source = "images/001.png" if k == 0 else "a collection"
+        return json.dumps({"file_name": f"images/{k:03}.png", "source": source, "text": "words"})
+
+    assert controls(root, line).spec.provides == {"caption"}
+
+
+def test_a_source_that_is_missing_costs_its_picture(root: Path) -> None:
+    def line(k: int) -> str:
+        shown = f"shown/{k if k != 3 else 999:03}.png"
+        return json.dumps({"file_name": f"images/{k:03}.png", "source": shown, "text": "words"})
+
+    source = controls(root, line)
+    assert [(one.path, one.kind) for one in source.skipped if one.fault] == [("images/003.png", "unpaired")]
+    assert "shown/999.png" in next(one.reason for one in source.skipped if one.fault)
+
+
+def test_names_are_relative_to_the_metadata_or_the_folder_or_whole(root: Path) -> None:
+    put(root / "metadata.jsonl", data=b"\n".join(lines(name=f"{root}/{{:03}}.png")))
+    assert len(captions(root)) == N
+    for path in root.glob("*.png"):
+        put(root / "train" / path.name, data=path.read_bytes())
+        path.unlink()
+    (root / "metadata.jsonl").unlink()
+    put(root / "train" / "metadata.jsonl", data=b"\n".join(lines(name="train/{:03}.png")))
+    assert len(captions(root)) == N
+    outside = {"file_name": "/etc/hostname.png", "text": "none of ours"}
+    put(root / "train" / "metadata.jsonl", data=b"\n".join([*lines(), json.dumps(outside).encode()]))
+    assert left_out(root) == {"/etc/hostname.png": "outside"}
+
+
+def test_of_several_captions_in_a_line_the_first_is_read(root: Path) -> None:
+    several = [json.dumps({"file_name": f"{k:03}.png", "text": [f"first {k}", "second"]}).encode() for k in range(N)]
+    put(root / "metadata.jsonl", data=b"\n".join(several))
+    assert captions(root) == {f"first {k}" for k in range(N)}
+    put(root / "metadata.jsonl", data=b"\n".join([*several[1:], b'{"file_name": "000.png", "text": ["a", 1]}']))
+    assert left_out(root) == {"000.png": "unnamed", f"metadata.jsonl, line {N}": "metadata"}
+
+
+def test_what_is_not_read_of_captions_says_what_is(root: Path) -> None:
+    for k in range(N):
+        put(root / f"{k:03}.txt", data=b"words")
+    put(root / "000.caption", data=b"other words")
+    for name in ("captions.jsonl", "captions.json", "train-00000-of-00001.parquet", "data.arrow", "facts.json"):
+        put(root / name, data=b"x")
+    reasons = {one.path: one.reason for one in open_folder(root, 8).ignored}
+    assert reasons["000.caption"] == "000.txt is read"
+    assert "call it metadata.jsonl or metadata.csv" in reasons["captions.jsonl"]
+    assert "captions are read of metadata.jsonl" in reasons["captions.json"]
+    assert "hub:OWNER/NAME" in reasons["train-00000-of-00001.parquet"] and "from Python" in reasons["data.arrow"]
+    assert reasons["facts.json"] == "no picture"
+
+
+@pytest.mark.parametrize(
+    ("system", "model", "mend"),
+    [
+        (
+            "flow-matching",
+            {"condition": "caption", "network": {"kind": "unet", "width": 8}},
+            r"--set model\.text\.length=31",
+        ),
+        ("caption-lm", {}, r"--set model\.longest=31"),
+        ("align-draw", {}, r"--set model\.length=31"),
+        ("clip", {"text": {"width": 16, "depth": 1, "heads": 1, "length": 18}}, r"--set model\.text\.length=33"),
+    ],
+)
+def test_captions_that_a_model_cannot_read_are_told_before_it_learns(
+    root: Path, system: str, model: dict[str, Any], mend: str
+) -> None:
+    for k in range(N):
+        put(root / f"{k:03}.txt", data=" ".join(["word"] * (31 if k == 7 else 16)).encode())
+    recipe = Recipe(name="long", about="", system=system, data="root", size=32, model=model)
+    source = open_folder(root, 32)
+    with pytest.raises(UsageError, match=f"captions of up to 31 words .*, and '{system}' .* reads 16: {mend}"):
+        build_for(recipe, source, on_meta=True)
+    assert subset(source, 5).longest_caption() == " ".join(["word"] * 31), "also where it is of another part"
+    put(root / "007.txt", data=b"short")
+    build_for(recipe, open_folder(root, 32), on_meta=True)

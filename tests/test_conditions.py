@@ -21,6 +21,7 @@ from zeuxis.card import Card
 from zeuxis.catalog.assemble import build_for
 from zeuxis.catalog.listing import entries
 from zeuxis.cli import main
+from zeuxis.cli.sample import said_before
 from zeuxis.cli.tree import tree
 from zeuxis.conditions import FIELDS
 from zeuxis.data.library import open_source
@@ -29,7 +30,7 @@ from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError
 from zeuxis.game import System
 from zeuxis.knobs import SHORT, Knob, Sampling, checked
 from zeuxis.provenance.record import read_record
-from zeuxis.recipe import load_recipe, recipe_paths
+from zeuxis.recipe import load_recipe, recipe_paths, with_overrides
 from zeuxis.rng import ImageRng
 
 SHAPE, SOURCE = Shape(3, 8, 12), Shape(6, 16, 20)
@@ -260,6 +261,31 @@ def test_a_source_may_be_a_path_a_picture_an_array_or_a_tensor(files: Path, show
     big = torch.linspace(-1, 1, 60).expand(3, 40, 60)
     brought = source_of(smaller, big)[0]
     assert (brought.diff(dim=2) > 0).all() and torch.allclose(brought[:, 0], brought[:, 3])
+
+
+def test_what_is_cut_off_given_pictures_is_told(files: Path, shown: Model) -> None:
+    assert shown.unread() == () and shown.unread(source="a.png,b.png", style=None) == (), "of 5:4 and 5:4 nothing"
+    (said,) = shown.unread(mask="x.png")  # 20 x 16 for pictures of 12 x 8
+    assert said == "of the mask x.png the middle is taken, 83% of it: it has 20x16 pixels, and 12x8 are drawn"
+    Image.new("RGB", (40, 20)).save("wide.png")
+    for given, told in (("wide.png,a.png", ["wide.png"]), (["a.png,b.png", "b.png,wide.png"], ["wide.png"])):
+        assert [name for name in told for line in shown.unread(source=given) if name in line] == told
+    assert len(shown.unread(style=Image.open("wide.png"), layout="layout.png")) == 1
+    assert shown.unread(mask=np.ones((4, 40), bool), layout=torch.ones(4, 40).long()) == (), "a program knows its own"
+    assert "the middle is taken" not in capture(shown, "mask.png") and "the middle is taken" in capture(shown, "x.png")
+
+
+def capture(model: Model, mask: str) -> str:
+    """What is said before pictures are drawn."""
+    return "\n".join(said_before(model, 1, Sampling(), None, {"mask": mask}))
+
+
+def test_data_that_provide_another_condition_say_so() -> None:
+    recipe = with_overrides(load_recipe("flow-matching"), ["model.condition=caption"])
+    with pytest.raises(Unsupported, match=r"needs caption, .* does not provide: use --condition label, which it does"):
+        build_for(recipe, open_source("digits"))
+    with pytest.raises(Unsupported, match="does not provide: use one of"):
+        build_for(load_recipe("controlnet"), open_source("digits"))
 
 
 def test_pictures_are_given_once_or_once_for_each(files: Path, shown: Model) -> None:

@@ -13,8 +13,9 @@ from PIL import Image
 from zeuxis.api import runs
 from zeuxis.api.going_on import differences as changed
 from zeuxis.api.going_on import place, recorded, run_of
-from zeuxis.api.suited import too_short
+from zeuxis.api.suited import long_warmup, too_short
 from zeuxis.errors import RunInUse, UsageError
+from zeuxis.game import Player
 from zeuxis.recipe import load_recipe, with_overrides
 from zeuxis.training.checkpoint import checked_facts
 from zeuxis.training.resuming import code_of, differences
@@ -331,6 +332,18 @@ def test_a_training_plainly_too_short_says_what_would_do(command):
     assert too_short(large, enough // 30) is None, "fewer iterations of many more pictures may do"
     _, err = train(command, "tiny.toml")
     assert err.count("plainly too short") == 1, "measured by the recipe that is called as the system"
+
+
+def test_a_warm_up_that_is_longer_than_the_training_is_told(command):
+    players = [Player("quick", (), lr=1e-3), Player("slow", (), lr=2e-4, warmup=5000)]
+    assert long_warmup(players, 5000) is None and long_warmup(players[:1], 1) is None
+    said = long_warmup(players, 1000) or ""
+    assert "the rate of slow rises over 5,000 iterations" in said and "20% of 0.0002" in said
+    assert "--set players.slow.warmup=100" in said
+    warm = TINY.replace("iterations = 3", "iterations = 2") + "[players.generator]\nwarmup = 4\n"
+    Path("warm.toml").write_text(warm.replace('system = "dcgan"', 'system = "dcgan"\nname = "warm"'))
+    _, err = train(command, "warm.toml")
+    assert err.count("plainly too short") == 1 and "rises over" not in err, "the one says enough"
 
 
 def test_what_the_pictures_do_not_come_with_is_not_learnt(command):

@@ -316,7 +316,7 @@ def test_captions_and_classes_of_shards_are_read_as_those_of_folders(tmp_path: P
     said |= {
         "00.txt": b"\xef\xbb\xbfmarked",
         "01.txt": "wide \u00e9".encode("utf-16"),
-        "02.json": b'\xef\xbb\xbf{"text": "an object"}',
+        "02.json": b'\xef\xbb\xbf{"text": ["an object", "the same in other words"]}',
         "03.json": b'{"text": "true is no class", "label": true}',
         "04.json": b'{"text": "nor is a word", "label": "cat"}',
         "05.json": b'{"text": "half \\ud800"}',

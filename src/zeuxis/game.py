@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import takewhile
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -200,6 +200,15 @@ class Origin:
     sha256: str  # of its weights
 
 
+class CaptionLimit(NamedTuple):
+    """The most words of a caption that a system reads, and the key of ``[model]`` that says so, if one does: with so
+    many ``beside`` them."""
+
+    words: int
+    key: str = ""
+    beside: int = 0
+
+
 class System(Verbs):
     """A method: its networks, its game and its verbs.
 
@@ -218,6 +227,7 @@ class System(Verbs):
     distils: bool = False  # it learns what a system that it is given makes, whatever the pictures are
     started_parts: frozenset[str] = frozenset()  # networks that training may start from alone, all else being fresh
     started_keys: tuple[str, ...] = ()  # keywords that size its networks, taken from a model that training starts from
+    caption_limit: CaptionLimit | None = None  # None: it reads captions of any length, or none
     draw_batch: int | None = None  # how many images at a time it draws fastest; None: as many as the device suggests
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from zeuxis.errors import UnknownName, Unsupported, UsageError
+from zeuxis.sampler_names import meant
 
 Value = bool | int | float | str
 
@@ -64,6 +65,8 @@ class Knob:
         if isinstance(value, str):
             value = dict(self.aliases).get(value, value)
             if value not in self.choices:
+                if self.name == "sampler" and (said := meant(value, self.choices)) is not None:
+                    raise UsageError(f"unknown sampler '{value}': {said}")
                 raise UnknownName(self.name, value, self.choices)
         elif not isinstance(value, bool):
             low, high = -math.inf if self.least is None else self.least, math.inf if self.most is None else self.most

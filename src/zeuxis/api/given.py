@@ -30,6 +30,7 @@ from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError
 from zeuxis.spec import DataSpec
 
 CLASSES = 40  # whose names a message lists
+WHOLE = 0.9  # the share of a picture of which it is not told that the rest is cut off
 
 
 def sha256_of(values: Tensor) -> str:
@@ -182,6 +183,25 @@ class Shown(Given):
 
     def read(self, values: list[Any]) -> Tensor:
         return torch.stack([self.one(value, self.label(value)) for value in values])
+
+    def cut(self, values: list[Any]) -> tuple[str, ...]:
+        """A sentence for each of ``values`` of other proportions than are wanted, of which much is cut off."""
+        found = []
+        for part in (part for value in values for part in self._parts(value)):
+            if not isinstance(part, (str, Path, Image.Image)):  # numbers of a program, which knows their shape
+                continue
+            (width, height), (w, h) = size_of(part, self.label(part)), self.size
+            kept = min(width * h, height * w) / max(width * h, height * w)
+            if kept <= WHOLE:
+                found.append(
+                    f"of {self.label(part)} the middle is taken, {kept:.0%} of it: it has {width}x{height} pixels, and "
+                    f"{w}x{h} are drawn"
+                )
+        return tuple(found)
+
+    def _parts(self, value: Any) -> list[Any]:
+        """The pictures that one is made of."""
+        return [value]
 
     @abstractmethod
     def one(self, value: Any, what: str) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from zeuxis.api.devices import checked_device
-from zeuxis.api.given import GivenPicture, condition_of, given, must_mark, plain_of, sha256_of
+from zeuxis.api.given import GivenPicture, Shown, condition_of, given, must_mark, plain_of, sha256_of
 from zeuxis.api.given_codes import codes_given
 from zeuxis.api.own_torch import own_torch
 from zeuxis.api.pictures import Pictures
@@ -396,12 +396,16 @@ class Model:
 
     @taking(dict.fromkeys(FIELDS, Any))
     def unread(self, how: Sampling = Sampling(), **asked: Any) -> tuple[str, ...]:
-        """What of the texts ``asked`` this model will pass over, a sentence each, such as the end of a long caption;
-        ``how`` are the knobs that it will be turned by."""
+        """What of the texts and pictures ``asked`` this model will pass over, a sentence each, such as the end of a
+        long caption and the sides of a wide picture; ``how`` are the knobs that it will be turned by."""
         found: list[str] = []
         for name in sorted(self.system.conditions & asked.keys()):
-            if FIELDS[name].kind == "text" and asked[name] is not None:
-                way = given(name, self.spec, self.name)
+            if asked[name] is None:
+                continue
+            way = given(name, self.spec, self.name)
+            if isinstance(way, Shown):
+                found += way.cut(way.each(asked[name]))
+            elif FIELDS[name].kind == "text":
                 found += self.system.unread(Condition(**{name: way.read(way.each(asked[name]))}), how)
         return tuple(dict.fromkeys(found))
 

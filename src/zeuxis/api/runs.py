@@ -24,7 +24,7 @@ from zeuxis.api.model import Model, load
 from zeuxis.api.naming import counted
 from zeuxis.api.page import held_out_curves, loss_curves, shown_html
 from zeuxis.api.pictures import panes, sheet, spread, to_pil
-from zeuxis.api.suited import few_pictures, sized_by_start, suited, too_short
+from zeuxis.api.suited import few_pictures, long_warmup, sized_by_start, suited, too_short
 from zeuxis.batch import Batch
 from zeuxis.catalog.assemble import build_for
 from zeuxis.catalog.build import given_models
@@ -246,7 +246,8 @@ def train(
             resumed=resumed,
         )
         if recipe.train.iterations is not None:
-            says(too_short(recipe, recipe.train.iterations))
+            planned = recipe.train.iterations
+            says(too_short(recipe, planned) or long_warmup(trainer.players, planned))
         for line in (*where.lines, start.make_room(where) if ranks.first else None):
             says(line)
         clock = trainer.run(begin)

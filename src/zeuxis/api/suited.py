@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from zeuxis.data.published import PUBLISHED
 from zeuxis.data.source import Source
 from zeuxis.degrade.language import parse_chain
 from zeuxis.errors import UsageError
-from zeuxis.game import System
+from zeuxis.game import Player, System
 from zeuxis.recipe import Recipe, load_recipe, recipe_paths
 from zeuxis.training.exchange import read_card
 
@@ -29,6 +30,7 @@ LOOKED_AT = 32  # pixels a side, where only what a folder holds is asked for
 RESIZING = ("bicubic", "blind", "shrink", "subsample")  # degradations whose first number is the scale
 BY_HEART = 2000  # pictures; the fewer there are, the sooner a GAN's figures turn and grow worse (2006.06676, section 2)
 VARIES = "stylegan2-ada"  # the method that augments as far as overfitting asks for
+WARMUP = 10  # a part of a training in so many is a usual warm-up
 PLAINLY = 0.05  # the share of a recipe's budget below which a training is plainly too short
 
 
@@ -199,4 +201,17 @@ def too_short(recipe: Recipe, iterations: int) -> str | None:
     return (
         f"a training of {counted(iterations, 'iteration')} is plainly too short for a result worth "
         f"looking at: recipe '{model.name}' asks for {enough:,} (--iterations {enough})"
+    )
+
+
+def long_warmup(players: Iterable[Player], iterations: int) -> str | None:
+    """A line where a rate still rises when a training of so many ``iterations`` ends; None where none does."""
+    slow = [player for player in players if player.warmup > iterations]
+    if not slow:
+        return None
+    first = slow[0]
+    return (
+        f"the rate of {' and '.join(player.name for player in slow)} rises over {first.warmup:,} iterations and gets "
+        f"no further than {iterations / first.warmup:.0%} of {first.lr:g} in {iterations:,}: --set "
+        f"players.{first.name}.warmup={max(1, iterations // WARMUP)}"
     )

@@ -7,12 +7,14 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zeuxis.catalog.build import build, given_models
+from zeuxis.catalog.build import build, given_models, takes
 from zeuxis.catalog.listing import entry, system_class
 from zeuxis.catalog.weights import load_system, shipped
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.knobs import checked
 from zeuxis.recipe import Recipe, load_recipe, recipe_paths
+
+SHOWN = 60  # letters of a caption that a message has room for
 
 if TYPE_CHECKING:
     from zeuxis.data.source import Source
@@ -47,7 +49,8 @@ def build_for(
     chosen = recipe.model.get("condition", "none")  # by convention the keyword of systems that leave it open
     needs |= {chosen} - {"none"}
     for need in sorted(needs - source.spec.provides):
-        mends = ""
+        others = _others(recipe, source) if need == chosen else ""
+        mends = f"--condition {others}, which it does provide, or " if others else ""
         if need == "source" and "mask" in source.spec.provides:
             mends = "--pair masks, by which its masks become sources, or "
         elif need == "source" and system_class(recipe.system).unpaired:
@@ -63,10 +66,17 @@ def build_for(
     with parameters_on_meta(parts) if on_meta else nullcontext():
         system = build(recipe.system, source.spec, recipe.model | parts, recipe.train.seed if seed is None else seed)
     _refuse_strangers(system, source)
+    _refuse_long_captions(system, source)
     overridden(system.players(), recipe.players)  # what is wrong with its players is said before anything is made
     _take_buckets(system, source)
     checked(f"'{system.card.id}' ([sample] of recipe '{recipe.name}')", system.knobs, recipe.sample)
     return system
+
+
+def _others(recipe: Recipe, source: Source) -> str:
+    """What that data provide and the system of ``recipe`` may be conditioned on."""
+    system = system_class(recipe.system)
+    return " or ".join(name for name in sorted(source.spec.provides) if takes(system, "condition", name))
 
 
 def _refuse_strangers(system: System, source: Source) -> None:
@@ -77,6 +87,24 @@ def _refuse_strangers(system: System, source: Source) -> None:
         f"'{system.card.id}' learns of pairs, and '{source.name}' holds two collections of which no two belong "
         "together: use cyclegan, or give pairs (A/ and B/ with the same names, or --pair)"
     )
+
+
+def _refuse_long_captions(system: System, source: Source) -> None:
+    """Refuse captions of more words than ``system`` reads, which a training would meet sooner or later."""
+    from zeuxis.nn.words import words_of  # noqa: PLC0415  (torch)
+
+    limit = system.caption_limit
+    if limit is None:
+        return
+    caption = source.longest_caption()
+    words = len(words_of(caption))
+    if words > limit.words:
+        mend = f"--set model.{limit.key}={words + limit.beside}, or shorten them" if limit.key else "shorten them"
+        shown = caption if len(caption) <= SHOWN else f"{caption[:SHOWN]}..."
+        raise UsageError(
+            f"'{source.name}' has captions of up to {words} words ('{shown}'), and '{system.card.id}' as it is built "
+            f"here reads {limit.words}: {mend}"
+        )
 
 
 def _take_buckets(system: System, source: Source) -> None:

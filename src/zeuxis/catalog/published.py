@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 SYSTEM = "stable-diffusion"
 LORA, CONTROL = " | lora:", " | control:"  # between the parts of a name
+OF_OTHERS = re.compile(r"(?P<file>.+\.\w+):(?P<scale>[+-]?\d*\.?\d+)")  # as other programs write a LoRA
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ def parsed(name: str | Path) -> PublishedName:
     base, *texts = rest.split(LORA)
     loras = []
     for text in texts:
+        if (found := OF_OTHERS.fullmatch(text.strip())) and not Path(text.strip()).exists():
+            raise UsageError(f"--lora {text}: how much it counts is written {found['file']}*{found['scale']}")
         file, star, scale = text.strip().rpartition("*")
         try:
             loras.append((Path(file), float(scale)) if star else (Path(scale), 1.0))

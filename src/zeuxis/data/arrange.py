@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zeuxis.data.captions import METADATA, Metadata, read_metadata, resolve
+from zeuxis.data.captions import BESIDE as TEXTS
+from zeuxis.data.captions import METADATA, Metadata, Told, read_metadata, resolve
 from zeuxis.data.class_file import Classes, read_classes
 from zeuxis.data.layouts import Listing, SplitFiles, list_split
 from zeuxis.data.source import Skipped
@@ -15,6 +16,8 @@ from zeuxis.data.splits import BESIDE, Home, Homes, homes_of
 from zeuxis.data.survey import CLASS_FILE, Survey, survey
 from zeuxis.errors import DataError
 from zeuxis.files import at_home
+
+TABLES = (".jsonl", ".csv")  # what may be metadata by another name
 
 
 @dataclass
@@ -116,26 +119,34 @@ class _Arranging:
         first.skipped += [*lost, *([] if labels is None else labels.skipped)]
         first.skipped += [Skipped(path, BESIDE, "beside") for path in self.homes.beside]
         texts = [
-            Skipped(path, "says nothing of a picture that is used", "text")
-            for path in self.found.texts
-            if path not in self.used_texts
+            Skipped(path, self._why_unused(path), "text") for path in self.found.texts if path not in self.used_texts
         ]
         not_asked = [*self.found.ignored, *self.unread, *self.unneeded, *texts]
         ignored = sorted(not_asked, key=lambda one: one.path)
         said_of_it = self.homes.said + first.how
         return Arranged(self.found.root, parts, tuple(ignored), said_of_it, tuple(self.unread))
 
-    def _part(self, home: Home, said: list[tuple[str, str]] | None) -> tuple[SplitFiles, list[Skipped]]:
+    def _part(self, home: Home, said: list[Told] | None) -> tuple[SplitFiles, list[Skipped]]:
         """What lies in ``home``; ``said`` is what metadata beside all splits say of pictures."""
         pictures, shards = ([p for p in paths if home.holds(p)] for paths in (self.found.pictures, self.found.shards))
         skipped = [one.path for one in self.found.skipped if home.holds(one.path)]
         own = self._metadata({f"{'/'.join((*home.above, home.name))}/"}) if home.at == home.around else []
-        captions = [(path, text) for path, text in said or () if home.holds(path)]
+        captions = [told for told in said or () if home.holds(told.picture)]
         more, lost = resolve(self.found.root, own, pictures, self.found.skipped)
         known = bool(captions or own or (said is not None and home.split == "train"))
         meant = [*pictures, *skipped] if pictures else [*shards, *skipped]
         told = [*captions, *more] if known else None
         return SplitFiles(self.found.root, home, pictures, shards, self.found.texts, meant, told), lost
+
+    def _why_unused(self, path: str) -> str:
+        """Why a text is not used."""
+        stem, dot, ending = path.rpartition(".")
+        others = [f"{stem}{dot}{other[1:]}" for other in TEXTS if other[1:] != ending.lower()]
+        if taken := [other for other in others if other in self.used_texts]:
+            return f"{taken[0].rpartition('/')[2]} is read"
+        if f".{ending.lower()}" in TABLES:
+            return f"no name of a table that is read: call it {' or '.join(METADATA[:2])}"
+        return "says nothing of a picture that is used"
 
     def _classes(self, folders: set[str]) -> Classes | None:
         """What the file of classes says in the first of ``folders`` that has one."""

@@ -1,5 +1,8 @@
 """What is said of pictures beside them: ``metadata.jsonl``, ``metadata.csv``, and ``NAME.txt`` beside ``NAME.jpg``.
 
+A file of metadata may also name the picture that each is made from (``conditioning_image``, ``source``), as public
+programs that train ControlNets have it; ``prompt.json`` is how the authors' own calls such a file.
+
 A line that cannot be read sets aside what it would have said, not the file; names are found whatever form they are
 written in (accents composed or apart, ``\\`` for ``/``, another case where only one file is meant).
 """
@@ -13,17 +16,19 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from zeuxis.data.names import composed, without_case
 from zeuxis.data.source import Skipped
 from zeuxis.data.survey import OUTSIDE, is_inside
-from zeuxis.data.texts import WIDE, decoded, object_in, read_caption, whole
+from zeuxis.data.texts import WIDE, decoded, first_text, object_in, read_caption, whole
 from zeuxis.files import read_bytes
 
-METADATA = ("metadata.jsonl", "metadata.csv")  # the first that is there is read
-NAMES = ("file_name", "filename", "file", "image", "path")  # keys, or columns
+METADATA = ("metadata.jsonl", "metadata.csv", "prompt.json")  # the first that is there is read
+NAMES = ("file_name", "filename", "file", "image", "path", "target", "output")  # keys, or columns
 SAYS = ("text", "caption", "prompt", "description")
+SOURCES = ("conditioning_image", "conditioning", "source", "control_image", "control", "hint", "input_image", "input")
+FILE = "_file_name"  # what may stand behind a key that names a picture
 MOST_BYTES = 1 << 28  # of a file of metadata
 MOST_LINE = 1 << 20  # bytes of one line
 MOST_LINES = 64  # of one row of a table
@@ -40,6 +45,15 @@ class Said:
     name: str  # as it is written
     text: str
     line: int
+    source: str = ""  # what may be the name of the picture that it is made from
+
+
+class Told(NamedTuple):
+    """A picture, and what metadata say of it."""
+
+    picture: str
+    text: str
+    source: str | None = None
 
 
 @dataclass
@@ -125,7 +139,8 @@ def _read_table(found: Metadata, data: bytes) -> None:
     except (csv.Error, ValueError) as error:
         found.unread = f"its first line, which should name the columns, is not read: {error}"
         return
-    if not (set(NAMES) & set(columns) and set(SAYS) & set(columns)):
+    bare = {name.removesuffix(FILE) for name in columns} | set(columns)
+    if not (set(NAMES) & bare and set(SAYS) & set(columns)):
         found.unread = f"its columns are {', '.join(columns) or 'none'}: file_name and text are wanted"
         return
     at = 1
@@ -165,12 +180,18 @@ def _row(text: str, mark: str) -> list[str]:
 
 
 def _take(found: Metadata, facts: Mapping[str, Any], number: int) -> None:
-    names = [facts[key] for key in NAMES if isinstance(facts.get(key), str)]
-    texts = [facts[key] for key in SAYS if isinstance(facts.get(key), str)]
+    names, sources = _named(facts, NAMES), _named(facts, SOURCES)
+    texts = [text for key in SAYS if (text := first_text(facts.get(key))) is not None]
     if not names or not texts:
         _refuse(found, number, 'wants {"file_name": "...", "text": "..."} with two strings')
     else:
-        found.said.append(Said(names[0], whole(texts[0]), number))
+        found.said.append(Said(names[0], whole(texts[0]), number, *sources[:1]))
+
+
+def _named(facts: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+    """What stands under ``keys``, or under one of them with :data:`FILE` behind."""
+    every = (each for key in keys for each in (key, key + FILE))
+    return [facts[key] for key in every if isinstance(facts.get(key), str)]
 
 
 def _refuse(found: Metadata, number: int, why: str) -> None:
@@ -179,20 +200,26 @@ def _refuse(found: Metadata, number: int, why: str) -> None:
 
 def resolve(
     root: Path, files: Sequence[Metadata], pictures: Sequence[str], unusable: Sequence[Skipped] = ()
-) -> tuple[list[tuple[str, str]], list[Skipped]]:
+) -> tuple[list[Told], list[Skipped]]:
     """Every picture that ``files`` name with what is said of it, in their order; and what they name in vain, of which
-    some are ``unusable``."""
-    found: list[tuple[str, str]] = []
+    some are ``unusable``. Names are relative to a file's folder, or to ``root``, or whole paths."""
+    found: list[Told] = []
     skipped: list[Skipped] = []
     if not files:
         return found, skipped
     lookup, others = Lookup(pictures), Lookup([one.path for one in unusable])
     why = {one.path: one for one in unusable}
     for file in files:
+        paired = _names_sources(lookup, root, file)
         for said in file.said:
-            if (picture := lookup.find(file.folder + said.name)) is not None:
-                found.append((picture, said.text))
-            elif (path := others.find(file.folder + said.name)) is not None:
+            if (picture := _find(lookup, root, file, said.name)) is not None:
+                source = _find(lookup, root, file, said.source) if paired else None
+                if source is not None or not paired:
+                    found.append(Told(picture, said.text, source))
+                else:
+                    missing = f"its source '{said.source}', named in {file.path}, is no picture that is there"
+                    skipped.append(Skipped(picture, missing, "unpaired"))
+            elif (path := _find(others, root, file, said.name)) is not None:
                 skipped.append(why[path])
             elif not is_inside(root, root / file.folder / said.name):
                 skipped.append(Skipped(said.name, OUTSIDE, "outside"))
@@ -200,6 +227,23 @@ def resolve(
                 skipped.append(Skipped(said.name, f"named in {file.path}, but no picture is there", "missing"))
         skipped += file.skipped
     return found, skipped
+
+
+def _names_sources(lookup: Lookup, root: Path, file: Metadata) -> bool:
+    """Whether what stands where a source may be named are pictures, of half of the lines at least: others write there
+    where a picture was found."""
+    named = sum(_find(lookup, root, file, said.source) is not None for said in file.said if said.source)
+    return named > 0 and 2 * named >= len(file.said)
+
+
+def _find(lookup: Lookup, root: Path, file: Metadata, name: str) -> str | None:
+    """The one picture that ``name`` in ``file`` means."""
+    written = Path(name)
+    if written.is_absolute():
+        if not is_inside(root, written.parent):
+            return None
+        return lookup.find(str(written.parent.resolve().relative_to(root) / written.name))
+    return lookup.find(file.folder + name) or lookup.find(name)
 
 
 @dataclass

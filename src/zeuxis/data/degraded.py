@@ -58,6 +58,9 @@ class DegradedSource(Source):
         rng = ImageRng([derive_seed(0, "degraded", self.split, self.epoch, example) for example in index.tolist()])
         return self.degradation.with_mask(image, rng)
 
+    def longest_caption(self) -> str:
+        return self.clean.longest_caption()
+
     def stated_factors(self, factors: Tensor) -> Tensor:
         return self.clean.stated_factors(factors)
 

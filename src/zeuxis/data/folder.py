@@ -115,7 +115,7 @@ def _require_labels(found: Arranged, fit: Fit) -> None:
 
 def _nothing(found: Arranged) -> str:
     """What to say of a folder without any picture."""
-    archive = next((one for one in found.ignored if one.kind == "archive"), None)
+    archive = next((one for one in found.ignored if one.kind in ("archive", "table")), None)
     hint = f"; '{archive.path}' is {archive.reason}" if archive else ""
     return f"no pictures in '{found.root}': it should hold files ending in {', '.join(sorted(SUFFIXES))}{hint}"
 

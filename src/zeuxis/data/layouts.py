@@ -1,6 +1,7 @@
 """The folder layouts that people already use, each recognised by what lies in the folder; names in any case.
 
-    metadata.jsonl      lines of {"file_name": ..., "text": ...}, or metadata.csv with such columns: captions
+    metadata.jsonl      lines of {"file_name": ..., "text": ...}, or metadata.csv with such columns: captions, and
+                        with "conditioning_image" (or "source") the pictures that they are made from
     gt/ lq/             pairs of the same name: image and degraded source (and hq/lq, hr/lr, target/input, B/A, ...);
                         sources may lie in folders that say how much smaller they are (X4/)
     images/ masks/      pictures, and masks of the same name that are light where there is something
@@ -22,7 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from zeuxis.data.captions import captions_beside
+from zeuxis.data.captions import Told, captions_beside
 from zeuxis.data.names import composed, in_natural_order, without_case
 from zeuxis.data.pairs import partners, roles
 from zeuxis.data.shards import Member, read_shard
@@ -83,7 +84,7 @@ class SplitFiles:
     shards: Sequence[str]
     texts: Sequence[str]
     meant: Sequence[str]
-    captions: Sequence[tuple[str, str]] | None = None  # pictures and what metadata say of them, where there are any
+    captions: Sequence[Told] | None = None  # pictures and what metadata say of them, where there are any
     classes: tuple[str, ...] | None = None
     labels: Mapping[str, int] | None = None  # of each picture, where a file says that: none where there are no classes
     factor: int | None = None  # by which pictures are larger than the sources that are wanted
@@ -106,10 +107,12 @@ def _with_metadata(part: SplitFiles) -> Listing | None:
     """Captions from metadata; pictures that it does not name are not used."""
     if part.captions is None:
         return None
-    listing = Listing([Example(path, caption=text) for path, text in part.captions], how="pictures with captions")
-    if len(tops := part.tops(path for path, _ in part.captions)) > 1 and "" not in tops:
+    examples = [Example(told.picture, told.source, caption=told.text) for told in part.captions]
+    sources = {told.source for told in part.captions if told.source is not None}
+    listing = Listing(examples, how=f"pictures with captions{' and sources' * bool(sources)}")
+    if len(tops := part.tops(told.picture for told in part.captions)) > 1 and "" not in tops:
         listing.how += f" ({len(tops)} folders are no classes then)"
-    named = {path for path, _ in part.captions}
+    named = {told.picture for told in part.captions} | sources
     listing.skipped = [
         Skipped(path, "not named in the metadata", "unnamed") for path in part.pictures if path not in named
     ]

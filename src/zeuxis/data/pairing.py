@@ -208,6 +208,9 @@ class PairedSource(Source):
     def batch(self, index: Tensor) -> Batch:
         return self.pairing(self.clean.batch(index))
 
+    def longest_caption(self) -> str:
+        return self.clean.longest_caption()
+
     def told(self, batch: Batch) -> tuple[str, ...] | None:
         return self.clean.told(batch)
 

@@ -14,7 +14,17 @@ Role = Literal["source", "mask"]
 # The halves of pairs, in any case; those that are DOUBTFUL, and A/ and B/, only where most of their names match.
 TARGETS = ("gt", "hq", "hr", "target", "targets", "groundtruth", "ground_truth", "output")
 SOURCES = ("lq", "lr", "input", "inputs", "source")
-PAIRS = [(one, other) for one in TARGETS for other in SOURCES]
+CONTROLS = (
+    "conditioning_images",
+    "conditioning_image",
+    "conditioning",
+    "conditions",
+    "control",
+    "controls",
+    "control_images",
+    "hint",
+    "hints",
+)  # of ControlNets: beside the targets, or beside what is called images/
 DOUBTFUL = [
     ("B", "A"),
     ("clean", "noisy"),
@@ -25,6 +35,8 @@ DOUBTFUL = [
 ]
 WORD = re.compile(r"[ _.-]+|(?<=[A-Z][A-Z])(?=[a-z])")  # between the words of a folder's name
 IMAGES = ("images", "image", "imgs", "img", "pictures", "photos", "jpegimages")
+PAIRS = [(one, other) for one in TARGETS for other in (*SOURCES, *CONTROLS)]
+PAIRS += [(one, other) for one in IMAGES for other in CONTROLS]
 MASKS = ("masks", "mask", "labels", "label", "annotations", "segmentations", "segmentationclass", "layouts",
          "layout", "label_maps", "labelmaps")  # fmt: skip
 

@@ -21,7 +21,7 @@ from typing import IO, Any, BinaryIO
 from zeuxis.data.picture import SUFFIXES, UNREAD
 from zeuxis.data.source import Skipped
 from zeuxis.data.tar import Lost, TarMember, members
-from zeuxis.data.texts import MOST_TEXT, caption_of, object_in, whole
+from zeuxis.data.texts import MOST_TEXT, caption_of, first_text, object_in, whole
 from zeuxis.files import spelt_error
 
 MOST_CLASSES = 100_000
@@ -151,7 +151,7 @@ def _read(example: Sharded, kind: str, text: str) -> None:
         example.label = int(text)
     elif kind == "json":
         facts = object_in(text)
-        captions = [facts[key] for key in CAPTIONS if isinstance(facts.get(key), str)]
+        captions = [said for key in CAPTIONS if (said := first_text(facts.get(key))) is not None]
         labels = [facts[key] for key in LABELS if facts.get(key) is not None]
         example.caption = whole(captions[0]).strip() if captions else example.caption
         if labels:

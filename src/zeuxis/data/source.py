@@ -51,7 +51,7 @@ class Skipped:
 
 
 CHOSEN = frozenset({"stray", "unnamed", "beside", "repeated"})  # pictures that a layout has no place for
-NO_PICTURES = frozenset({"hidden", "no picture", "archive", "link", "text", "empty"})
+NO_PICTURES = frozenset({"hidden", "no picture", "archive", "table", "link", "text", "empty"})
 
 
 class Source(ABC):
@@ -103,6 +103,10 @@ class Source(ABC):
     def told(self, batch: Batch) -> tuple[str, ...] | None:
         """The captions of a batch of this source in the distribution that training captions have, in any split."""
         return batch.condition.caption
+
+    def longest_caption(self) -> str:
+        """That of the most words among its captions and those of its other splits; "" where that is not known."""
+        return ""
 
     def collections(self) -> tuple[Source, Source] | None:
         """The sources and the images as data of their own, where no two of them belong together; else None."""
@@ -218,6 +222,10 @@ class ArraySource(Source):
     def _texts(self, field: str) -> Iterable[str]:
         values = self.fields[field]
         return () if isinstance(values, View) else values
+
+    def longest_caption(self) -> str:
+        texts = self._texts("caption") if "caption" in self.fields else ()
+        return max(map(str, texts), key=lambda text: len(words_of(text)), default="")
 
     def at(self, epoch: int) -> Self:
         if not isinstance(self.images, View):

@@ -18,13 +18,19 @@ from zeuxis.data.png_chunks import SIGNATURE
 from zeuxis.data.source import Skipped
 
 OUTSIDE = "leads outside the folder: copy the file in"
-ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip", ".rar", ".7z", ".parquet", ".tfrecord", ".gz")
+ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip", ".rar", ".7z", ".tfrecord", ".gz")
+COLUMNS = {  # files of tables of pictures, and how those are read
+    ".parquet": "a table of Parquet: those of the hub are read there (hub:OWNER/NAME); others write out as pictures",
+    ".arrow": "a table of Arrow, as the library datasets saves it: give its rows from Python, zx.train(data=[...])",
+}
 SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"})
 SYSTEM_FOLDERS = frozenset(
     {"__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found", "__pycache__"}
 )
 TEXTS = frozenset({".txt", ".caption", ".jsonl", ".csv"})  # what may say something of pictures
 CLASS_FILE = "dataset.json"  # see :mod:`zeuxis.data.class_file`
+PROMPTS = "prompt.json"  # see :mod:`zeuxis.data.captions`
+SAYING = ("caption", "metadata", "prompt")  # in names of what may say something of pictures
 MAGIC = {
     SIGNATURE: "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -160,15 +166,19 @@ def _place(found: Survey, path: str, entry: os.DirEntry[str]) -> None:
     elif picture:
         reason = f"{suffix[1:].upper()} is not read: convert it to PNG or JPEG"
         found.skipped.append(Skipped(path, reason, "unsupported"))
-    elif suffix in TEXTS or low == CLASS_FILE:
+    elif suffix in TEXTS or low in (CLASS_FILE, PROMPTS):
         found.texts.append(path)
+    elif suffix in COLUMNS:
+        found.ignored.append(Skipped(path, COLUMNS[suffix], "table"))
     elif low.endswith(ARCHIVES):
         found.ignored.append(Skipped(path, "an archive: unpack it (shards are plain .tar)", "archive"))
     elif kind := _magic(Path(entry.path)):
         reason = f"holds a {kind}, but its name does not end so: rename it"
         found.skipped.append(Skipped(path, reason, "unsupported"))
     else:
-        found.ignored.append(Skipped(path, "no picture", "no picture"))
+        mend = ": captions are read of metadata.jsonl, metadata.csv and NAME.txt"
+        said = suffix == ".json" and any(word in low for word in SAYING)
+        found.ignored.append(Skipped(path, f"no picture{mend * said}", "no picture"))
 
 
 def _unusable(root: Path, path: Path, link: bool) -> tuple[str, str] | None:

@@ -51,6 +51,13 @@ def object_in(text: str) -> Mapping[str, Any]:
     return found
 
 
+def first_text(value: Any) -> str | None:
+    """A caption that JSON holds, or of a list of captions the first, as of a dataset of the hub; None for all else."""
+    if isinstance(value, list) and value and all(isinstance(text, str) for text in value):
+        value = value[0]
+    return value if isinstance(value, str) else None
+
+
 def whole(caption: str) -> str:
     """``caption``, if every character of it is whole: JSON can spell halves, which no file can hold."""
     if any("\ud800" <= letter <= "\udfff" for letter in caption):

@@ -28,6 +28,9 @@ class VariedSource(Source):
         cut.clean = self.clean.at(epoch)
         return cut
 
+    def longest_caption(self) -> str:
+        return self.clean.longest_caption()
+
     def collections(self) -> tuple[Source, Source] | None:
         return self.clean.collections()
 

@@ -17,6 +17,7 @@ from zeuxis.batch import Condition
 from zeuxis.errors import UsageError
 from zeuxis.nn.clip_reader import ClipReader, clip_reader
 from zeuxis.nn.embed import sinusoid
+from zeuxis.nn.prompt_syntax import foreign_marks
 
 
 class Prompt(nn.Module):
@@ -56,9 +57,14 @@ class Prompt(nn.Module):
             given["vector"] = torch.cat([text, numbers.to(text.dtype)], -1)
         return given
 
+    def too_long(self, captions: Sequence[str]) -> list[bool]:
+        """Which of ``captions`` some tower does not read all of."""
+        cuts = [cast(ClipReader, reader).cut(captions) for reader in self.readers]
+        return [any(rests) for rests in zip(*cuts, strict=True)]
+
     def unread(self, condition: Condition, guidance: float) -> tuple[str, ...]:
-        """A sentence for each caption and negative of which a tower does not read all, and for negatives that count
-        for nothing at that ``guidance``."""
+        """A sentence for each caption and negative of which a tower does not read all, for marks of other programs'
+        prompts in them, and for negatives that count for nothing at that ``guidance``."""
         found, readers = [], [cast(ClipReader, reader) for reader in self.readers]
         for what, captions in (("caption", condition.caption), ("negative", condition.negative)):
             for caption in captions or ():
@@ -66,6 +72,7 @@ class Prompt(nn.Module):
                 rest, longest = max(cuts, key=lambda cut: len(cut[0]))
                 if rest:
                     found.append(f"of the {what} the model reads {longest} tokens: '{rest}' is left out")
+                found += [f"in the {what} {mark}" for mark in foreign_marks(caption)]
         if guidance == 1 and any(condition.negative or ()):
             found.append("the negative caption counts for nothing at guidance 1: raise that, or leave the caption out")
-        return tuple(found)
+        return tuple(dict.fromkeys(found))

@@ -54,6 +54,18 @@ PROCESSOR = re.compile(r"(?P<layer>.+)\.processor\.to_(?P<which>q|k|v|out)_lora\
 NUMBERED = re.compile(r"(?P<part>unet|text_encoder):(?P<n>\d+):(?P<role>up|down)")
 KOHYA = {"lora_unet_": "unet", "lora_te_": "text_encoder", "lora_te1_": "text_encoder", "lora_te2_": "text_encoder_2"}
 PARTS = ("unet", "text_encoder", "text_encoder_2")
+OTHER_KINDS = {  # of what is added to weights or tokens, with what is in the names of their tensors
+    "DoRA's magnitudes": ".dora_scale",
+    "DoRA's magnitudes of PEFT": ".lora_magnitude_vector",
+    "a LoHa": ".hada_w",
+    "a LoKr": ".lokr_w",
+    "an OFT": ".oft_",
+    "an (IA)3": ".on_input",
+    "kernels in three factors (LoCon)": ".lora_mid.",
+    "whole differences of weights": ".diff",
+    "tokens of textual inversion beside it": "bundle_emb.",
+    "tokens of textual inversion": "emb_params",
+}
 ATTENTIONS, GATED, TEXT = frozenset({"CrossAttention", "Attention"}), "GEGLU", "CLIPAttention"
 
 
@@ -159,6 +171,11 @@ def merge(file: Path, tensors: dict[str, Tensor], known: Mapping[str, LayerPlace
                 f"{file} cannot be merged: what it adds to {layer} is not finite; fetch or train it again"
             )
         deltas.setdefault(place.name, []).append((place, delta.view(rows.shape)))
+    for kind, mark in OTHER_KINDS.items():
+        if strange := next((key for key in lost if mark in key), None):
+            raise WeightsError(
+                f"{file} cannot be merged: it holds {kind} ('{strange}'), which is not known here: give a plain LoRA"
+            )
     if lost or not deltas:
         some = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
         raise WeightsError(
@@ -275,12 +292,12 @@ def lora_file(path: Path) -> Path:
 
 
 def _open(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    if not file.exists():
+        raise NoSuchPath("file", file, "--lora: ")
     if file.suffix != ".safetensors":
         raise WeightsError(
             f"{file} is no safetensors: zeuxis convert {word(file)} makes a file of them, without running it"
         )
-    if not file.exists():
-        raise NoSuchPath("file", file, "--lora: ")
     try:
         require_regular(file)
         with safe_open(file, "pt") as found:

@@ -227,6 +227,10 @@ def _of_file(file: Path) -> PublishedParts:
     if any(key.startswith(REFINER) for key in tensors):
         raise WeightsError(f"{file} is the refiner of XL, which is not known here: give the base")
     prefixes = [prefix for prefix, _ in TOWERS if any(key.startswith(prefix) for key in tensors)]
+    if not any(key.startswith(UNET) for key in tensors) and any("lora_" in key for key in tensors):
+        raise WeightsError(
+            f"{file} is a LoRA, and no whole model: give the base that it is for, with --lora {word(file)}"
+        )
     for prefix, what in ((UNET, "a U-Net"), (STAGE, "a first stage")):
         if not any(key.startswith(prefix) for key in tensors):
             raise WeightsError(

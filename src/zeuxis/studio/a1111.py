@@ -27,6 +27,7 @@ from zeuxis.knobs import COMMON
 from zeuxis.pretrained.upscalers import UPSCALERS, wheel_folder
 from zeuxis.provenance.parameters import parameters, read_parameters
 from zeuxis.provenance.record import read_record
+from zeuxis.sampler_names import called
 from zeuxis.studio.error_handlers import JobFailed
 from zeuxis.studio.limits import MOST_GIVEN, MOST_PICTURES
 from zeuxis.studio.models import KnownModel, known_models, model_called
@@ -49,7 +50,7 @@ SAMPLERS: Mapping[str, str] = {  # what the web UI calls them, and we
     "LMS": "lms",
     "DPM++ 2M": "dpmpp-2m",
     "DPM++ 2M SDE": "dpmpp-2m-sde",
-    "DPM++ 2S a": "dpmpp-2s",
+    "DPM++ 2S a": "dpmpp-2s",  # with all noise drawn afresh
     "DPM++ SDE": "dpmpp-sde",
     "UniPC": "unipc",
 }
@@ -350,18 +351,21 @@ def _count(asked: TextToImage) -> int:
 def _knobs(asked: TextToImage) -> dict[str, Any]:
     """The knobs that the user turned."""
     found: dict[str, Any] = {}
+    beside: dict[str, Any] = {}  # what the name of a sampler says of other knobs
     for field, knob in KNOBS.items():
         value = getattr(asked, field)
         if value in UNSAID[field] or (knob == "strength" and not isinstance(asked, ImageToImage)):
             continue  # of a prompt alone it is a second pass's, which is not here
         if field == "sampler_name":
-            value = SAMPLERS.get(value, value)
+            named = called(value)
+            beside = {} if named is None else named.knobs
+            value = value if named is None else named.sampler
         elif field == "scheduler":
-            value = SCHEDULERS.get(value, value)
+            value = SCHEDULERS.get(value.casefold(), value)
         elif COMMON[knob].type == "int":
             value = int(value)
         found[knob] = value
-    return found
+    return {**beside, **found}
 
 
 def _drawing_model(service: Service, name: str) -> KnownModel:

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError, lookup, must_be_within
-from zeuxis.game import Move, Player, System, Turn
+from zeuxis.game import CaptionLimit, Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import NonSaturating
-from zeuxis.nn.condition_vector import VECTORS, ConditionVector, TextVector
+from zeuxis.nn.condition_vector import LONGEST, VECTORS, ConditionVector, TextVector
 from zeuxis.nn.conditional import ConditionalCritic, ConditionalGenerator, ConditionalMaxout, ConditionalPerceptron
 from zeuxis.rng import ImageRng
 
@@ -104,6 +104,7 @@ class CGAN(System):
         self.vector: ConditionVector
         if reader is None:
             self.vector = lookup("condition", condition, VECTORS)(classes, words, source_shape)
+            self.caption_limit = CaptionLimit(LONGEST) if condition == "caption" else None
         elif condition != "caption" or "encode_text" not in reader.can:
             raise UsageError(
                 f"reader '{reader.card.id}' for condition '{condition}': it makes vectors of captions, as clip does;"

@@ -19,7 +19,7 @@ from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.distributions.normal import Normal
 from zeuxis.errors import UnknownName, UsageError
-from zeuxis.game import Move, Player, System, Turn
+from zeuxis.game import CaptionLimit, Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn import draw
 from zeuxis.nn.align import Alignment, BagOfWords, BidirectionalLSTM, TextContext
@@ -103,6 +103,7 @@ class AlignDraw(System):
             raise UnknownName("text_encoder", text_encoder, TEXT_ENCODERS)
         self.shape, self.latent, self.steps = Shape(*shape), latent, steps
         self.tokeniser = WordTokeniser(words, length)
+        self.caption_limit = CaptionLimit(length, "length")
         self.text_encoder = TEXT_ENCODERS[text_encoder](len(self.tokeniser), text)
         self.align = Alignment(2 * text, hidden, align)
         if text_encoder == "bag":

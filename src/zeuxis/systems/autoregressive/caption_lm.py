@@ -21,7 +21,7 @@ from zeuxis.batch import Shape
 from zeuxis.card import Card
 from zeuxis.distributions.categorical import Categorical
 from zeuxis.errors import UsageError
-from zeuxis.game import Move, Player, System, Turn
+from zeuxis.game import CaptionLimit, Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.text import PAD, WordTokeniser
 from zeuxis.rng import ImageRng
@@ -75,6 +75,7 @@ class CaptionLM(System):
         self.shape = Shape(*shape)
         self.context, self.lr = context, lr
         self.tokeniser = WordTokeniser(words, longest)
+        self.caption_limit = CaptionLimit(longest, "longest")
         vocabulary = len(self.tokeniser) + 1  # the words, and the end
         self.start = vocabulary  # the id of the start token
         self.feature = nn.Embedding(vocabulary + 1, features)  # C

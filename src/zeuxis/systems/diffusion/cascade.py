@@ -31,7 +31,7 @@ from zeuxis.diffusion.sampler import ByLevel, Denoise, euler
 from zeuxis.diffusion.schedule import flow_times, shift_timesteps
 from zeuxis.diffusion.straight import ERRORS, StraightPrediction, coefficients
 from zeuxis.errors import Unsupported, UsageError, lookup
-from zeuxis.game import Move, Player, System, Turn
+from zeuxis.game import CaptionLimit, Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling, knob_table
 from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.nn.networks import UNETS, Ends, build_network
@@ -107,6 +107,8 @@ class Cascade(System):
             raise UsageError(f"shift {shift:g}: give a number above 0; 1 moves no time")
         self.base, self.strongest, self.shift = base, strongest, shift
         self.draw_batch = base.draw_batch
+        limit = base.caption_limit
+        self.caption_limit = None if limit is None else CaptionLimit(limit.words)  # its key is another training's
         self.freeze(base)
         self.path, self.predicts = Straight(), predicts
         self.error = lookup("prediction", predicts, ERRORS)

@@ -23,7 +23,7 @@ from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.diffusion.sampler import ByLevel, Denoise, Sampler
 from zeuxis.errors import Unsupported, UsageError
-from zeuxis.game import Move, Player, System, Turn
+from zeuxis.game import CaptionLimit, Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.nn.controlnet import ControlBranch, controlled_by, unet_of
 from zeuxis.nn.spatial import control_channels, control_picture
@@ -96,6 +96,8 @@ class ControlNet(System):
         self.base = base
         self.freeze(base)
         self.predicts_noise = base.predicts_noise
+        limit = base.caption_limit
+        self.caption_limit = None if limit is None else CaptionLimit(limit.words)  # its key is another training's
         base.flips = False  # its loss would be of a flipped picture beside a control picture that is not
         self.branch = ControlBranch(self.unet, channels, factor=_factor(base))
 

@@ -34,7 +34,7 @@ from zeuxis.diffusion.snapshot import Snapshot
 from zeuxis.diffusion.straight import ERRORS, StraightPrediction, coefficients
 from zeuxis.diffusion.weighting import TimeDensity, density
 from zeuxis.errors import Unsupported, UsageError, lookup
-from zeuxis.game import Move, Player, System, Turn
+from zeuxis.game import CaptionLimit, Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
 from zeuxis.losses.dispersive import dispersive as dispersive_loss
 from zeuxis.nn.caption_conditioner import caption_conditioner, text_options
@@ -156,6 +156,7 @@ class FlowMatching(System):
             )
         options = text_options(text)
         channels, captions = self.shape.channels, condition == "caption"
+        self.caption_limit = CaptionLimit(options["length"], "text.length") if captions else None
         sketched = captions and options["sketch"] > 0
         ends = Ends(self.shape, channels if sketched else 0, options["width"] if captions else 0)
         self.network = build_network(network, ends)

@@ -31,7 +31,7 @@ from zeuxis.diffusion.sampler import ByLevel, Denoise, with_knobs
 from zeuxis.diffusion.schedule import Spacing, respaced
 from zeuxis.diffusion.weighting import min_snr, squared_error
 from zeuxis.errors import UnknownName, Unsupported, lookup
-from zeuxis.game import Move, Player, System, Turn
+from zeuxis.game import CaptionLimit, Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.caption_conditioner import caption_conditioner, text_options
 from zeuxis.nn.conditioner import Conditioner, LabelConditioner, NoCondition, check_guidance, drop_mask
@@ -133,6 +133,7 @@ class LatentDiffusion(System):
             raise Unsupported(
                 f"condition '{condition}' has no text to encode: set condition 'caption' or no model.text"
             )
+        self.caption_limit = CaptionLimit(options["length"], "text.length") if captions else None
         z, vector = self.latents.shape, {"width": 0}
         conditioners: dict[str, Callable[[], Conditioner]] = {
             "none": NoCondition,

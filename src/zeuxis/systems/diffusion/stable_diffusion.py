@@ -160,7 +160,7 @@ class StableDiffusion(System):
         if self.inpaints:
             raise Unsupported("a network that inpaints is only sampled here: train one without extra channels")
         image, captions = turn.batch.image, captions_of(turn.batch.condition)
-        turn.note(cut=len(self.unread(Condition(caption=captions))) / len(captions))  # longer than the window
+        turn.note(cut=sum(self.prompt.too_long(captions)) / len(captions))  # longer than the window
         with torch.no_grad():
             mean, std = self.first_stage.moments(image)
             latent = mean + std * normal_like(mean, turn.rng)  # (B, Z, h, w)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from zeuxis.batch import Shape
 from zeuxis.card import Card
 from zeuxis.errors import UnknownName, UsageError
-from zeuxis.game import Group, Move, Player, System, Turn
+from zeuxis.game import CaptionLimit, Group, Move, Player, System, Turn
 from zeuxis.losses.contrastive import info_nce
 from zeuxis.nn.augment import color_jitter, random_shift
 from zeuxis.nn.clip_text import ClipTextTower
@@ -123,6 +123,8 @@ class CLIP(System):
         self.lr, self.weight_decay = lr, weight_decay
         sizes = _table("text", text, TEXT)
         self.tokeniser = _tokeniser(words, tokeniser, sizes["length"])
+        if isinstance(self.tokeniser, EndedWords):
+            self.caption_limit = CaptionLimit(self.tokeniser.length - 2, "text.length", beside=2)
         ids = len(self.tokeniser)
         if reword < 0:
             raise UsageError(f"model.reword is {reword}: how many captions that are almost right, 0 for none")
