@@ -137,10 +137,49 @@ def test_lines_that_say_no_captions_are_listed_and_not_read(root: Path) -> None:
     assert left_out(root) == {"metadata.jsonl": "text"}
     source = open_folder(root, 8)
     assert source.spec.provides == frozenset()
-    assert "its keys are file_name, objects: file_name and text are wanted" in " ".join(source.remarks)
+    assert "its keys are file_name, objects: file_name, and text or label, are wanted" in " ".join(source.remarks)
     (root / "metadata.jsonl").write_text("\n".join(map(json.dumps, [{"text": "a"}, *plain])), encoding="utf-8")
     with pytest.raises(DataError, match="wants"):  # a caption without a name is meant as one
         open_folder(root, 8)
+
+
+def labelled(root: Path, label: Callable[[int], object], **more: Callable[[int], object]) -> ArraySource:
+    says = {"label": label, **more}
+    facts = [{"file_name": f"{k:03}.png"} | {key: of(k) for key, of in says.items()} for k in range(N)]
+    (root / "metadata.jsonl").write_text("\n".join(map(json.dumps, facts)), encoding="utf-8")
+    source = open_folder(root, 8, "train")
+    assert isinstance(source, ArraySource)
+    return source
+
+
+def test_metadata_tell_classes_by_name(root: Path) -> None:
+    source = labelled(root, lambda k: ["robin", "wren 2", "wren 10"][k % 3])
+    assert source.spec.provides == {"label"} and source.spec.classes == 3
+    assert source.spec.class_names == ("robin", "wren 2", "wren 10")  # in natural order
+    assert "read as pictures with 3 classes: 40 used" in " ".join(source.remarks)
+
+
+def test_metadata_tell_classes_by_number_and_captions_beside(root: Path) -> None:
+    source = labelled(root, lambda k: [0, 2.0, "3"][k % 3], text=lambda k: f"bird {k}")
+    assert source.spec.provides == {"label", "caption"} and source.spec.classes == 4
+    assert "no picture of 1, which nothing is learnt of" in " ".join(source.remarks)
+    batch = source.batch(torch.arange(len(source))).condition
+    assert batch.label is not None and batch.caption is not None
+    for label, caption in zip(batch.label.tolist(), batch.caption, strict=True):
+        assert label == [0, 2, 3][int(caption.split()[1]) % 3]
+
+
+def test_a_class_of_nearly_each_is_none(root: Path) -> None:
+    assert labelled(root, str).spec.provides == frozenset()  # numbers of the pictures
+    captioned = labelled(root, str, text=str)
+    assert captioned.spec.provides == {"caption"}
+
+
+def test_a_picture_without_the_class_that_others_have_is_left_out(root: Path) -> None:
+    assert labelled(root, lambda k: None if k == 5 else k % 2).spec.classes == 2
+    assert left_out(root) == {"metadata.jsonl, line 6": "metadata", "005.png": "unnamed"}
+    assert labelled(root, lambda k: True if k == 5 else k % 2, text=str).spec.classes == 2
+    assert left_out(root) == {"005.png": "unpaired"}
 
 
 def test_a_row_of_several_rows_is_none(root: Path) -> None:

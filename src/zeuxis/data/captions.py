@@ -1,5 +1,7 @@
 """What is said of pictures beside them: ``metadata.jsonl``, ``metadata.csv``, and ``NAME.txt`` beside ``NAME.jpg``.
 
+A file of metadata tells captions (``text``), classes (``label``, a number or a name), or both.
+
 A file of metadata may also name the picture that each is made from (``conditioning_image``, ``source``), as public
 programs that train ControlNets have it; ``prompt.json`` is how the authors' own calls such a file.
 
@@ -27,8 +29,10 @@ from zeuxis.files import read_bytes
 METADATA = ("metadata.jsonl", "metadata.csv", "prompt.json")  # the first that is there is read
 NAMES = ("file_name", "filename", "file", "image", "path", "target", "output")  # keys, or columns
 SAYS = ("text", "caption", "prompt", "description")
+LABELS = ("label", "class", "category")
 SOURCES = ("conditioning_image", "conditioning", "source", "control_image", "control", "hint", "input_image", "input")
 FILE = "_file_name"  # what may stand behind a key that names a picture
+WANTED = 'wants {"file_name": "...", "text": "..."} with two strings, or "label" in place of "text"'
 MOST_BYTES = 1 << 28  # of a file of metadata
 MOST_LINE = 1 << 20  # bytes of one line
 MOST_LINES = 64  # of one row of a table
@@ -46,6 +50,7 @@ class Said:
     text: str
     line: int
     source: str = ""  # what may be the name of the picture that it is made from
+    label: str | None = None  # its class, a name or a whole number without noughts before it
 
 
 class Told(NamedTuple):
@@ -54,6 +59,7 @@ class Told(NamedTuple):
     picture: str
     text: str
     source: str | None = None
+    label: str | None = None
 
 
 @dataclass
@@ -104,13 +110,18 @@ def read_metadata(root: Path, path: str) -> Metadata:
     if data.startswith(WIDE):  # what of it is no character stays none, and is refused with its line
         data = data[: len(data) // 2 * 2].decode("utf-16", "surrogatepass").encode("utf-8", "surrogatepass")
     (_read_table if path.lower().endswith(".csv") else _read_lines)(found, data)
+    if any(said.text for said in found.said):  # then a line that only tells a class lacks its caption
+        for said in found.said:
+            if not said.text:
+                _refuse(found, said.line, WANTED)
+        found.said = [said for said in found.said if said.text]
     return found
 
 
 def _read_lines(found: Metadata, data: bytes) -> None:
     """One JSON object a line; lines end with a line feed, and with nothing else that Unicode calls an end.
 
-    Lines that tell other things of pictures (boxes, classes) are no captions: then none is read.
+    Lines that tell other things of pictures (boxes) are no captions and no classes: then none is read.
     """
     keys: dict[str, None] = {}  # of all lines, in their order
     for number, raw in enumerate(data.split(b"\n"), 1):
@@ -124,9 +135,9 @@ def _read_lines(found: Metadata, data: bytes) -> None:
             _take(found, facts, number)
         except ValueError as error:  # not JSON, or a number too long
             _refuse(found, number, f"not read ({error}): write one JSON object a line")
-    if keys and keys.keys().isdisjoint(SAYS):
+    if keys and keys.keys().isdisjoint(SAYS + LABELS):
         some = ", ".join(key[:20] for key in list(keys)[:LISTED])
-        found.unread = f"its keys are {some}{', ...' * (len(keys) > LISTED)}: file_name and text are wanted"
+        found.unread = f"its keys are {some}{', ...' * (len(keys) > LISTED)}: file_name, and text or label, are wanted"
 
 
 def _read_table(found: Metadata, data: bytes) -> None:
@@ -140,8 +151,8 @@ def _read_table(found: Metadata, data: bytes) -> None:
         found.unread = f"its first line, which should name the columns, is not read: {error}"
         return
     bare = {name.removesuffix(FILE) for name in columns} | set(columns)
-    if not (set(NAMES) & bare and set(SAYS) & set(columns)):
-        found.unread = f"its columns are {', '.join(columns) or 'none'}: file_name and text are wanted"
+    if not (set(NAMES) & bare and set(SAYS + LABELS) & set(columns)):
+        found.unread = f"its columns are {', '.join(columns) or 'none'}: file_name, and text or label, are wanted"
         return
     at = 1
     while at < len(lines):
@@ -182,10 +193,27 @@ def _row(text: str, mark: str) -> list[str]:
 def _take(found: Metadata, facts: Mapping[str, Any], number: int) -> None:
     names, sources = _named(facts, NAMES), _named(facts, SOURCES)
     texts = [text for key in SAYS if (text := first_text(facts.get(key))) is not None]
-    if not names or not texts:
-        _refuse(found, number, 'wants {"file_name": "...", "text": "..."} with two strings')
+    label = next((spelt for key in LABELS if (spelt := _label(facts.get(key))) is not None), None)
+    if not names or (not texts and label is None):
+        _refuse(found, number, WANTED)
     else:
-        found.said.append(Said(names[0], whole(texts[0]), number, *sources[:1]))
+        text = whole(texts[0]) if texts else ""
+        found.said.append(Said(names[0], text, number, sources[0] if sources else "", label))
+
+
+def _label(value: Any) -> str | None:
+    """A class as it is written, a name or a whole number of 0 or more."""
+    match value:
+        case bool():
+            return None
+        case int() if value >= 0:
+            return str(value)
+        case float() if value.is_integer() and value >= 0:
+            return str(int(value))
+        case str() if name := " ".join(value.split()):
+            return str(int(name)) if name.isdecimal() else name
+        case _:
+            return None
 
 
 def _named(facts: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
@@ -215,7 +243,7 @@ def resolve(
             if (picture := _find(lookup, root, file, said.name)) is not None:
                 source = _find(lookup, root, file, said.source) if paired else None
                 if source is not None or not paired:
-                    found.append(Told(picture, said.text, source))
+                    found.append(Told(picture, said.text, source, said.label))
                 else:
                     missing = f"its source '{said.source}', named in {file.path}, is no picture that is there"
                     skipped.append(Skipped(picture, missing, "unpaired"))

@@ -1,7 +1,8 @@
 """The folder layouts that people already use, each recognised by what lies in the folder; names in any case.
 
-    metadata.jsonl      lines of {"file_name": ..., "text": ...}, or metadata.csv with such columns: captions, and
-                        with "conditioning_image" (or "source") the pictures that they are made from
+    metadata.jsonl      lines of {"file_name": ..., "text": ...}, or metadata.csv with such columns: captions, with
+                        "label" classes in their place or beside them, and with "conditioning_image" (or "source")
+                        the pictures that they are made from
     gt/ lq/             pairs of the same name: image and degraded source (and hq/lq, hr/lr, target/input, B/A, ...);
                         sources may lie in folders that say how much smaller they are (X4/)
     images/ masks/      pictures, and masks of the same name that are light where there is something
@@ -26,7 +27,7 @@ from pathlib import Path
 from zeuxis.data.captions import Told, captions_beside
 from zeuxis.data.names import composed, in_natural_order, without_case
 from zeuxis.data.pairs import partners, roles
-from zeuxis.data.shards import Member, read_shard
+from zeuxis.data.shards import MOST_CLASSES, Member, read_shard
 from zeuxis.data.source import Skipped
 from zeuxis.data.splits import STRAY, Home
 
@@ -104,19 +105,61 @@ def list_split(part: SplitFiles) -> Listing:
 
 
 def _with_metadata(part: SplitFiles) -> Listing | None:
-    """Captions from metadata; pictures that it does not name are not used."""
+    """Captions and classes from metadata; pictures that it does not name are not used."""
     if part.captions is None:
         return None
-    examples = [Example(told.picture, told.source, caption=told.text) for told in part.captions]
     sources = {told.source for told in part.captions if told.source is not None}
-    listing = Listing(examples, how=f"pictures with captions{' and sources' * bool(sources)}")
+    names, numbers = _told_classes(part)
+    listing = Listing(class_names=names)
+    for told in part.captions:
+        label = None if told.label is None else numbers.get(told.label)
+        if names and label is None:
+            known = "no class, where others have one" if told.label is None else None
+            why = known or f"its class '{told.label}' is not among those to train on"
+            listing.skipped.append(Skipped(told.picture, why, "unpaired"))
+        else:
+            listing.examples.append(Example(told.picture, told.source, label=label, caption=told.text or None))
+    gives = ["captions"] * any(told.text for told in part.captions)
+    gives += [f"{len(names)} class{'es' * (len(names) != 1)}"] * bool(names) + ["sources"] * bool(sources)
+    listing.how = f"pictures with {' and '.join(gives)}" if gives else "pictures"
+    if part.classes is None:
+        listing.how += _unmet(names, listing.examples)
     if len(tops := part.tops(told.picture for told in part.captions)) > 1 and "" not in tops:
         listing.how += f" ({len(tops)} folders are no classes then)"
     named = {told.picture for told in part.captions} | sources
-    listing.skipped = [
+    listing.skipped += [
         Skipped(path, "not named in the metadata", "unnamed") for path in part.pictures if path not in named
     ]
     return listing
+
+
+def _told_classes(part: SplitFiles) -> tuple[tuple[str, ...], dict[str, int]]:
+    """The classes that metadata tell, and the number of each label as it is written.
+
+    There are none where fewer than half of the pictures have one, or nearly each its own. Numbers count from 0, as in
+    dataset.json; names are in natural order.
+    """
+    told = part.captions or ()
+    labels = [one.label for one in told if one.label is not None]
+    if not labels or 2 * len(labels) < len(told) or 2 * len(set(labels)) > max(2, len(labels)):
+        return (), {}
+    numbered = all(label.isdecimal() for label in labels) and max(map(int, labels)) < MOST_CLASSES
+    if part.classes is not None:
+        names = part.classes
+    else:
+        names = tuple(map(str, range(max(map(int, labels)) + 1))) if numbered else in_natural_order(labels)
+    places = {name: k for k, name in enumerate(names)}
+    return names, {label: places[label] for label in set(labels) if label in places}
+
+
+def _unmet(names: Sequence[str], examples: Sequence[Example]) -> str:
+    """What there is to say of numbered classes of which there is no picture."""
+    held = {example.label for example in examples}
+    empty = [name for k, name in enumerate(names) if k not in held]
+    if not empty:
+        return ""
+    some = ", ".join(empty[:8]) + (f" and {len(empty) - 8} more" if len(empty) > 8 else "")
+    return f" (no picture of {some}, which nothing is learnt of: classes count from 0)"
 
 
 def _pairs(part: SplitFiles) -> Listing | None:
@@ -206,10 +249,8 @@ def _labelled(part: SplitFiles) -> Listing | None:
             listing.examples.append(Example(path, label=label))
         else:
             listing.skipped.append(Skipped(path, f"its class {label} is not among those to train on"))
-    held = {example.label for example in listing.examples}
-    if part.classes is None and (empty := [name for k, name in enumerate(names) if k not in held]):
-        some = ", ".join(empty[:8]) + (f" and {len(empty) - 8} more" if len(empty) > 8 else "")
-        listing.how += f" (no picture of {some}, which nothing is learnt of: classes count from 0)"
+    if part.classes is None:
+        listing.how += _unmet(names, listing.examples)
     return listing
 
 
