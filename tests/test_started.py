@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from zeuxis.api.suited import few_pictures, sized_by_start, suited
+from zeuxis.api import functions
+from zeuxis.api.few import VARIED_BELOW, few_pictures, varied_where_few
+from zeuxis.api.suited import sized_by_start, suited
 from zeuxis.batch import Shape
 from zeuxis.catalog.build import build
 from zeuxis.catalog.weights import start_from
@@ -83,6 +85,61 @@ def test_few_pictures_are_told_of() -> None:
     assert few_pictures(load_recipe("stylegan2-ada"), pictures(40)) is None
     assert few_pictures(load_recipe("vae"), pictures(1000)) is None
     assert few_pictures(load_recipe("stylegan2"), pictures(2000)) is None
+
+
+def test_few_pictures_of_a_users_own_are_varied_by_stylegan2() -> None:
+    recipe, line = varied_where_few(with_overrides(load_recipe("stylegan2"), ["data=own"]), pictures(40))
+    assert line is not None and line.startswith("40 pictures are few") and "--set system=stylegan2" in line
+    theirs = load_recipe("stylegan2").model
+    assert recipe.system == "stylegan2-ada" and recipe.model == {"speed": 19_200, **theirs}
+    build(recipe.system, spec(), {**recipe.model, **TINY})
+    again = varied_where_few(
+        with_overrides(load_recipe("stylegan2"), ["data=own", "train.iterations=9000"]), pictures(9)
+    )
+    assert again[0].model == recipe.model, "a longer training goes on with it"
+    paper = varied_where_few(with_overrides(load_recipe("stylegan2-paper"), ["data=own"]), pictures(40))[0]
+    assert paper.model["speed"] == 500_000
+
+
+def test_of_pictures_without_a_hue_only_places_are_varied() -> None:
+    four = ArraySource("own", np.zeros((9, 4, 8, 8), dtype=np.uint8))
+    recipe, _ = varied_where_few(with_overrides(load_recipe("stylegan2"), ["data=own"]), four)
+    assert recipe.model["augment"] == "bg"
+    build(recipe.system, four.spec, {**recipe.model, **TINY})
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "n"),
+    [
+        ("stylegan2", ["data=own"], VARIED_BELOW),
+        ("stylegan2", [], 40),  # what a recipe says of its own data stays: the baseline of stylegan2-ada
+        ("stylegan2", ['data="fashion-mnist | noise:0.1"'], 40),
+        ("stylegan2", ["data=own", "model.input_maps=fourier"], 40),
+        ("stylegan2", ["data=own", "name=mine"], 40),
+        ("stylegan3-t", ["data=own"], 40),
+        ("stylegan2-ada", ["data=own"], 40),
+    ],
+)
+def test_what_else_is_not_varied(name: str, changes: list[str], n: int) -> None:
+    recipe = with_overrides(load_recipe(name), changes)
+    assert varied_where_few(recipe, pictures(n)) == (recipe, None)
+
+
+def test_a_training_on_few_pictures_is_recorded_as_it_was_and_goes_on_so(tmp_path: Path) -> None:
+    small = {f"model.{key}": value for key, value in TINY.items()} | {"train.batch": 2, "train.iterations": 1}
+    shown = np.zeros((12, 8, 8), dtype=np.uint8)
+    run = functions.train("stylegan2", shown, settings=small, out=tmp_path / "run", quiet=True)
+    assert run.recipe.system == "stylegan2-ada" and any("varied as far as" in line for line in run.notes)
+    assert run.model.card["system"] == "stylegan2-ada" and run.recipe.name == "stylegan2"
+    longer = functions.resume(tmp_path / "run", shown, iterations=2, quiet=True)
+    assert (longer.began, longer.recipe.model) == (1, run.recipe.model)
+    same = functions.train("stylegan2", shown, settings={**small, "train.iterations": 2}, out=tmp_path / "run")
+    assert same.idle
+    plain = small | {"system": "stylegan2"}
+    run = functions.train("stylegan2", shown, settings=plain, out=tmp_path / "plain", quiet=True)
+    assert run.recipe.system == "stylegan2" and run.model.card["system"] == "stylegan2"
+    resumed = functions.resume(tmp_path / "plain", shown, iterations=2, quiet=True)
+    assert resumed.recipe.system == "stylegan2", "what a run was begun with stays"
 
 
 def test_a_condition_that_is_the_methods_default_is_left_out_too() -> None:
