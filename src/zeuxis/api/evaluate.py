@@ -39,7 +39,7 @@ from zeuxis.api.zero_shot import ZeroShots
 from zeuxis.batch import Batch, Shape
 from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.entries import ENTRIES
-from zeuxis.data.library import Data, data_of, fit_for
+from zeuxis.data.library import Data, data_of, fit_for, trained_part
 from zeuxis.data.source import Source
 from zeuxis.errors import UsageError
 from zeuxis.fetching import named_by
@@ -136,7 +136,8 @@ def evaluate(
         tell(left)
     if changed is not None:
         tell(changed)
-    reference = Reference(source, order, other)
+    learnt = other if split == "train" else trained_part(model.card, name, other)
+    reference = Reference(source, order, other, learnt)
     evidence, space = collect(model, reference, compared, name, seed, how, features, report, tell)
     found = measure(
         compared,

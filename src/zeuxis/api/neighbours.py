@@ -18,7 +18,8 @@ from zeuxis.api.latents import must_take_sheet
 from zeuxis.api.model import Model
 from zeuxis.api.pictures import sheet, to_pil
 from zeuxis.api.reporting import Report
-from zeuxis.data.library import Data, data_of, fit_for
+from zeuxis.data.library import Data, data_of, fit_for, trained_part
+from zeuxis.data.subset import SubsetSource
 from zeuxis.errors import UsageError
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.distance import nearest_squared
@@ -81,7 +82,8 @@ def neighbours(
     if not named:
         raise UsageError(f"'{model.name}' does not say what data it was trained on: give --data")
     opened = data_of(named)
-    source = opened.open(model.system.spec.size, "train", fit_for(model.card, opened.name))
+    training = opened.open(model.system.spec.size, "train", fit_for(model.card, opened.name))
+    source = trained_part(model.card, opened.name, training)
     if tuple(source.spec.shape) != tuple(model.system.shape):
         makes, holds = tuple(model.system.shape), tuple(source.spec.shape)
         raise UsageError(f"'{model.name}' makes {makes}, '{opened.name}' holds {holds}: give other --data")
@@ -103,5 +105,6 @@ def neighbours(
 
     squared, index = nearest_squared(measured(made.tensor), bank(), k, size)
     images = source.batch(index.flatten()).image.unflatten(0, (n, k))
+    index = source.chosen[index] if isinstance(source, SubsetSource) else index  # in the data
     name = PIXELS if space is None else space.name
     return Nearest(made.tensor, made.records, squared.clamp_min(0).sqrt(), index, images, name, size, len(source))

@@ -34,10 +34,13 @@ OF_SPACE = ("frechet", "kernel", "precision", "recall", "density", "coverage")  
 
 
 class Reference:
-    """The examples ``order`` of held-out pictures, and the training pictures of the same data."""
+    """The examples ``order`` of held-out pictures, and the training pictures of the same data.
 
-    def __init__(self, held_out: Source, order: Tensor, training: Source) -> None:
-        self.held_out, self.order, self.training = held_out, order, training
+    A model may have ``learnt`` a part of these.
+    """
+
+    def __init__(self, held_out: Source, order: Tensor, training: Source, learnt: Source) -> None:
+        self.held_out, self.order, self.training, self.learnt = held_out, order, training, learnt
         self.name = f"{held_out.fingerprint()}/{len(order)}"
 
     @cached_property
@@ -85,20 +88,21 @@ class Reference:
         return float(_kept(f"floor {self.name} {self.training.fingerprint()} {space.hash}", made)["frechet"])
 
     def to_training(self, generated: Tensor) -> tuple[Tensor, Tensor]:
-        """Distances (M,) of ``generated`` thumbnails (M, D) to the nearest training picture, and of held-out ones."""
+        """Distances (M,) of ``generated`` thumbnails (M, D) to the nearest picture learnt, and of held-out ones."""
 
         def made() -> dict[str, Tensor]:
             return {"distance": self._nearest(_mapped(thumbnails, self.held_out, self.order))}
 
-        kept = _kept(f"nearest {self.name} {self.training.fingerprint()}", made)
+        part = "" if self.learnt is self.training else f" {len(self.learnt)}"
+        kept = _kept(f"nearest {self.name} {self.training.fingerprint()}{part}", made)
         return self._nearest(generated), kept["distance"]
 
     def _nearest(self, query: Tensor) -> Tensor:
-        size = min(BANK, len(self.training))
+        size = min(BANK, len(self.learnt))
 
         def bank() -> Iterator[tuple[int, Tensor]]:
             for rows in torch.arange(size).split(CHUNK):
-                yield int(rows[0]), thumbnails(self.training.batch(rows).image)
+                yield int(rows[0]), thumbnails(self.learnt.batch(rows).image)
 
         return nearest_squared(query, bank(), 1, size)[0][:, 0].sqrt()
 
