@@ -308,6 +308,9 @@ class Told(Averages):
         (("ant", "bee"), ("ant", "bee", "cow"), False),
         (("0", "1", "2"), ("ant", "bee", "cow"), True),  # of a network's file, which has numbers alone
         (("0", "1"), ("ant", "bee", "cow"), False),
+        (("0", "1", "2"), ("00", "01"), True),
+        (("1", "2", "3"), ("0", "1", "2"), False),  # folders 1 to 3, and a file that counts from 0
+        (("0", "1", "2"), ("1", "2"), False),
     ],
 )
 def test_a_class_is_not_taken_for_another_of_its_number(

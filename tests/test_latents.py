@@ -438,6 +438,12 @@ def test_breeding_keeps_the_lineage(plain: Model, tmp_path: Path) -> None:
     assert Image.open(fourth.files[0]).tobytes() == Image.open(third.files[5]).tobytes()
 
 
+def test_pictures_of_the_largest_seeds_are_drawn_again(plain: Model, tmp_path: Path) -> None:
+    made = walk(plain, seeds=[2**66, 2**66 + 1], steps=1).pictures
+    known, (place,) = read_steps(plain, json.loads(json.dumps(made.records[0])))
+    assert place is not None and torch.equal(known.image(place), made.tensor[0])
+
+
 def test_breeding_fetches_no_model_that_only_a_record_names(
     plain: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,9 +45,10 @@ def varied_where_few(recipe: Recipe, source: Source) -> tuple[Recipe, str | None
     model = {"speed": _speed(own), **recipe.model}
     if source.spec.shape.channels not in (1, 3):  # which have no hue
         model.setdefault("augment", "bg")
+    are, them = ("is", "it") if n == 1 else ("are", "them")
     line = (
-        f"{counted(n, 'picture')} {'is' if n == 1 else 'are'} few, so the discriminator sees them varied as far as "
-        f"overfitting asks for, by {VARIES} (--set system={PLAIN} trains without)"
+        f"{counted(n, 'picture')} {are} few, so the discriminator sees {them} varied as far as overfitting asks for, by "
+        f"{VARIES} (--set system={PLAIN} trains without)"
     )
     return recipe.model_copy(update={"system": VARIES, "model": model}), line
 

@@ -95,8 +95,13 @@ def _check_classes(model: Model, source: Source) -> None:
     if "label" not in source.spec.provides or not ("label" in model.system.conditions or "classify" in model.verbs):
         return
     known, held = model.spec.class_names, source.spec.class_names
-    numbered = any(all(name.isdecimal() for name in names) for names in (known, held))  # by a file that has no names
-    if not known or held == known[: len(held)] or (numbered and len(held) <= len(known)):
+    numbers = [[int(name) for name in names] for names in (known, held) if all(name.isdecimal() for name in names)]
+    alike = held == known[: len(held)]
+    if len(numbers) == 2:  # 07 is 7, but folders 1 to 10 are none of the classes 0 to 9 of a file
+        alike = numbers[1] == numbers[0][: len(held)]
+    elif numbers:  # those of a file that has no names
+        alike = len(held) <= len(known)
+    if alike or not known:
         return
     told, theirs = (", ".join(names[:8]) + (", ..." if len(names) > 8 else "") for names in (known, held))
     raise UsageError(
