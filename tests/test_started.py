@@ -10,7 +10,7 @@ import torch
 
 from zeuxis.api import functions
 from zeuxis.api.few import VARIED_BELOW, few_pictures, varied_where_few
-from zeuxis.api.suited import sized_by_start, suited
+from zeuxis.api.suited import not_learnt, sized_by_start, suited
 from zeuxis.batch import Shape
 from zeuxis.catalog.build import build
 from zeuxis.catalog.weights import start_from
@@ -140,6 +140,19 @@ def test_a_training_on_few_pictures_is_recorded_as_it_was_and_goes_on_so(tmp_pat
     assert run.recipe.system == "stylegan2" and run.model.card["system"] == "stylegan2"
     resumed = functions.resume(tmp_path / "plain", shown, iterations=2, quiet=True)
     assert resumed.recipe.system == "stylegan2", "what a run was begun with stays"
+
+
+def test_classes_that_are_not_learnt_are_told_of() -> None:
+    labelled = ArraySource(
+        "own", np.zeros((8, 1, 8, 8), np.uint8), fields={"label": np.arange(8) % 2}, class_names=("ant", "bee")
+    )
+    own = with_overrides(load_recipe("stylegan2"), ["data=own"])
+    line = not_learnt(own, labelled)
+    assert line == "the 2 classes of the pictures are not learnt (--condition label learns them)"
+    assert not_learnt(own, pictures(8)) is None
+    assert not_learnt(load_recipe("stylegan2"), labelled) is None, "the recipe says so of its own"
+    for recipe, changes in (("stylegan2", ["model.condition=label"]), ("biggan", []), ("dcgan", [])):
+        assert not_learnt(with_overrides(load_recipe(recipe), ["data=own", *changes]), labelled) is None
 
 
 def test_a_condition_that_is_the_methods_default_is_left_out_too() -> None:

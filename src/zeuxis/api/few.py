@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from zeuxis.api.naming import counted
+from zeuxis.api.suited import of_others
 from zeuxis.catalog.listing import entry
 from zeuxis.catalog.schema import model_arguments
 from zeuxis.data.source import Source
-from zeuxis.recipe import Recipe, load_recipe, recipe_paths
+from zeuxis.recipe import Recipe, load_recipe
 
 BY_HEART = 2000  # pictures; the fewer there are, the sooner a GAN's figures turn and grow worse (2006.06676, section 2)
 VARIED_BELOW = 10_000  # pictures; of so few, varying them betters what a GAN makes by far (2006.06676, section 4)
@@ -37,24 +38,19 @@ def varied_where_few(recipe: Recipe, source: Source) -> tuple[Recipe, str | None
     it is in the catalogue, not from the budget, so that a longer training of the same goes on with it.
     """
     n = len(source)
-    if recipe.system != PLAIN or n >= VARIED_BELOW or recipe.name not in recipe_paths():
+    if recipe.system != PLAIN or n >= VARIED_BELOW or not of_others(recipe):
         return recipe, None
-    own = load_recipe(recipe.name)
-    if _pictures_of(own) == _pictures_of(recipe) or not recipe.model.keys() <= model_arguments(entry(VARIES)).keys():
+    if not recipe.model.keys() <= model_arguments(entry(VARIES)).keys():
         return recipe, None
-    model = {"speed": _speed(own), **recipe.model}
+    model = {"speed": _speed(load_recipe(recipe.name)), **recipe.model}
     if source.spec.shape.channels not in (1, 3):  # which have no hue
         model.setdefault("augment", "bg")
     are, them = ("is", "it") if n == 1 else ("are", "them")
     line = (
-        f"{counted(n, 'picture')} {are} few, so the discriminator sees {them} varied as far as overfitting asks for, by "
-        f"{VARIES} (--set system={PLAIN} trains without)"
+        f"{counted(n, 'picture')} {are} few, so the discriminator sees {them} varied as far as overfitting asks for, "
+        f"by {VARIES} (--set system={PLAIN} trains without)"
     )
     return recipe.model_copy(update={"system": VARIES, "model": model}), line
-
-
-def _pictures_of(recipe: Recipe) -> str:
-    return recipe.data.partition("|")[0].strip()
 
 
 def _speed(recipe: Recipe) -> int:

@@ -25,7 +25,7 @@ from zeuxis.api.model import Model, load
 from zeuxis.api.naming import counted
 from zeuxis.api.page import held_out_curves, loss_curves, shown_html
 from zeuxis.api.pictures import panes, sheet, spread, to_pil
-from zeuxis.api.suited import sized_by_start, suited, too_short
+from zeuxis.api.suited import not_learnt, sized_by_start, suited, too_short
 from zeuxis.batch import Batch
 from zeuxis.catalog.assemble import build_for
 from zeuxis.catalog.build import given_models
@@ -158,7 +158,7 @@ def train(
         says(remark)
     if suit:
         recipe, line = suited(recipe, source)
-        says(line)
+        says(line or not_learnt(recipe, source))
     if vary:
         recipe, line = varied_where_few(recipe, source)
         says(line)

@@ -52,6 +52,26 @@ def suited(recipe: Recipe, source: Source) -> tuple[Recipe, str | None]:
     return recipe.model_copy(update={"model": model, "sample": sample}), line
 
 
+def of_others(recipe: Recipe) -> bool:
+    """Whether a recipe of the catalogue was given other pictures than its own."""
+    return recipe.name in recipe_paths() and _pictures_of(load_recipe(recipe.name)) != _pictures_of(recipe)
+
+
+def _pictures_of(recipe: Recipe) -> str:
+    return recipe.data.partition("|")[0].strip()
+
+
+def not_learnt(recipe: Recipe, source: Source) -> str | None:
+    """A line where the classes of a user's own pictures are left unlearnt by a method that could be told of them."""
+    argument = model_arguments(entry(recipe.system)).get("condition")
+    chosen = recipe.model.get("condition", None if argument is None else argument.default)
+    if chosen != "none" or "label" not in source.spec.provides or source.spec.classes < 2 or not of_others(recipe):
+        return None
+    if not takes(system_class(recipe.system), "condition", "label"):
+        return None
+    return f"the {source.spec.classes} classes of the pictures are not learnt (--condition label learns them)"
+
+
 def sized_by_start(recipe: Recipe) -> tuple[Recipe, str | None]:
     """``recipe`` with the sizes of the networks that it starts from, where these say so, and a line on them."""
     start = recipe.train.start
