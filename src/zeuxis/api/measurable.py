@@ -46,6 +46,7 @@ def check(model: Model, metrics: Sequence[str], source: Source, pictures: int) -
             )
     _check_classes(model, source)
     without = "source" in model.system.conditions - model.system.optional and "source" not in source.spec.provides
+    untold = sorted(model.system.conditions - model.system.optional - {"source"} - source.spec.provides)
     for name in metrics:
         needs = set(METRICS[name].needs)
         verbs = ", ".join(sorted(model.verbs))
@@ -58,6 +59,9 @@ def check(model: Model, metrics: Sequence[str], source: Source, pictures: int) -
                 f"'{model.name}' makes pictures of sources, and '{source.name}' has none: give --pair, as in "
                 "--pair bicubic:4, or other --data"
             )
+        if untold and needs & {*DRAWN, "path_lengths"}:
+            nothing = f"'{source.name}' has no {untold[0]} to tell"
+            raise Unsupported(f"'{model.name}' draws what it is told, and {nothing}: give other --data")
         scores = METRICS[name].scored and not restores(model)
         if (scores or needs & {"reconstructed", "code_usage"}) and not {"encode", "decode"} <= model.verbs:
             raise Unsupported(

@@ -6,6 +6,7 @@ Axes: N pictures that are drawn, k neighbours of each.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from zeuxis.api.reporting import Report
 from zeuxis.data.library import Data, data_of, fit_for, trained_part
 from zeuxis.data.subset import SubsetSource
 from zeuxis.errors import UsageError
+from zeuxis.fetching import named_by
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.distance import nearest_squared
 from zeuxis.metrics.neighbours import thumbnails
@@ -81,8 +83,9 @@ def neighbours(
     named = data or model.card.get("data")
     if not named:
         raise UsageError(f"'{model.name}' does not say what data it was trained on: give --data")
-    opened = data_of(named)
-    training = opened.open(model.system.spec.size, "train", fit_for(model.card, opened.name))
+    with named_by(f"the card of '{model.name}'", f"--data {named} does") if data is None else nullcontext():
+        opened = data_of(named)
+        training = opened.open(model.system.spec.size, "train", fit_for(model.card, opened.name))
     source = trained_part(model.card, opened.name, training)
     if tuple(source.spec.shape) != tuple(model.system.shape):
         makes, holds = tuple(model.system.shape), tuple(source.spec.shape)
