@@ -9,12 +9,14 @@ import pytest
 import torch
 
 from zeuxis.api import functions
-from zeuxis.api.few import VARIED_BELOW, few_pictures, varied_where_few
+from zeuxis.api.few import VARIED_BELOW, few_pictures, unseen_classes, varied_where_few
 from zeuxis.api.suited import not_learnt, sized_by_start, suited
 from zeuxis.batch import Shape
 from zeuxis.catalog.build import build
 from zeuxis.catalog.weights import start_from
+from zeuxis.data.augmented import augmented
 from zeuxis.data.source import ArraySource
+from zeuxis.data.subset import subset
 from zeuxis.errors import WeightsError
 from zeuxis.recipe import load_recipe, with_overrides
 from zeuxis.spec import DataSpec
@@ -140,6 +142,26 @@ def test_a_training_on_few_pictures_is_recorded_as_it_was_and_goes_on_so(tmp_pat
     assert run.recipe.system == "stylegan2" and run.model.card["system"] == "stylegan2"
     resumed = functions.resume(tmp_path / "plain", shown, iterations=2, quiet=True)
     assert resumed.recipe.system == "stylegan2", "what a run was begun with stays"
+
+
+def test_classes_without_a_training_picture_are_told_of() -> None:
+    pixels, label = np.zeros((20, 3, 8, 8), np.uint8), np.repeat([0, 1, 2], [12, 7, 1])
+    whole = ArraySource("own", pixels, fields={"label": label}, class_names=("ant", "bee", "cow"))
+    told = build("stylegan2", whole.spec, {**TINY, "condition": "label"})
+    assert unseen_classes(told, whole) is None
+    train = ArraySource("own", pixels, fields={"label": label}, class_names=("ant", "bee", "cow"), rows=np.arange(19))
+    line = "no picture of cow is trained on, so nothing is learnt of what it shows"
+    assert unseen_classes(told, train) == unseen_classes(told, augmented(train, ("flips",))) == line
+    assert "bee, cow" in (
+        unseen_classes(
+            told, ArraySource("own", pixels[:4], fields={"label": label[:4]}, class_names=whole.spec.class_names)
+        )
+        or ""
+    )
+    few = subset(train, 1)
+    assert few.labels() is not None and few.labels().tolist() == [int(few.batch(torch.tensor([0])).condition.label)]
+    assert unseen_classes(build("stylegan2", whole.spec, TINY), train) is None, "it is told nothing"
+    assert unseen_classes(told, pictures(3)) is None
 
 
 def test_classes_that_are_not_learnt_are_told_of() -> None:

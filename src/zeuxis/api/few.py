@@ -7,12 +7,14 @@ from zeuxis.api.suited import of_others
 from zeuxis.catalog.listing import entry
 from zeuxis.catalog.schema import model_arguments
 from zeuxis.data.source import Source
+from zeuxis.game import System
 from zeuxis.recipe import Recipe, load_recipe
 
 BY_HEART = 2000  # pictures; the fewer there are, the sooner a GAN's figures turn and grow worse (2006.06676, section 2)
 VARIED_BELOW = 10_000  # pictures; of so few, varying them betters what a GAN makes by far (2006.06676, section 4)
 PLAIN, VARIES = "stylegan2", "stylegan2-ada"  # the same game, without what augments as far as overfitting asks for
 PUBLISHED_SPEED = 500_000  # pictures in which p can go from 0 to 1 (2006.06676, section 3)
+SHOWN = 8  # classes that a line names
 SHARE = 0.4  # of a recipe's own pictures, in which p can do so where they are fewer
 
 
@@ -28,6 +30,21 @@ def few_pictures(recipe: Recipe, source: Source) -> str | None:
             "and --augment flips shows each from both sides)"
         )
     return f"{counted(n, 'picture')} {'is' if n == 1 else 'are'} few: {'; '.join(told)}" if told else None
+
+
+def unseen_classes(system: System, source: Source) -> str | None:
+    """A line where a system is told classes, or is to tell them, and none of its training pictures is of some.
+
+    Of few pictures all of a class may be held out, or left out of a subset.
+    """
+    labels = source.labels() if "label" in system.conditions or "classify" in system.card.verbs else None
+    if labels is None:
+        return None
+    seen = set(labels.unique().tolist())
+    names = [name for k, name in enumerate(source.spec.class_names) if k not in seen]
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    some = f"{', '.join(names[:SHOWN])}{more}"
+    return f"no picture of {some} is trained on, so nothing is learnt of what it shows" if names else None
 
 
 def varied_where_few(recipe: Recipe, source: Source) -> tuple[Recipe, str | None]:

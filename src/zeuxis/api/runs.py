@@ -16,7 +16,7 @@ import torch
 from zeuxis.api.animation import animation
 from zeuxis.api.devices import checked_device
 from zeuxis.api.evidence import loaded_commit
-from zeuxis.api.few import few_pictures, varied_where_few
+from zeuxis.api.few import few_pictures, unseen_classes, varied_where_few
 from zeuxis.api.going_on import Recorded as Recorded
 from zeuxis.api.going_on import RunFolder, place, unreadable
 from zeuxis.api.going_on import note as note
@@ -166,6 +166,7 @@ def train(
     says(line)
     system = build_for(recipe, source)
     says(few_pictures(recipe, source) if system.players() else None)
+    says(unseen_classes(system, source))
     started = None if recipe.train.start is None else start_from(system, recipe.train.start)
     says(None if started is None else started.line)
     for line in unreadable() if out is None else ():
