@@ -119,7 +119,7 @@ def evaluate(
         size, fit = model.system.spec.size, fit_for(model.card, opened.name)
         name, source = opened.name, opened.open(size, split, fit)
         other = opened.open(size, "test" if split == "train" else "train", fit)
-        changed = _changed(model, opened) if data is None else None
+        changed = others_by_now(model, opened) if data is None else None
     makes, holds = tuple(model.system.shape), tuple(source.spec.shape)
     if holds != makes:
         raise UsageError(f"'{model.name}' makes {makes}, '{name}' holds {holds}: give other --data")
@@ -135,7 +135,7 @@ def evaluate(
     if left is not None:
         tell(left)
     if changed is not None:
-        tell(changed)
+        tell(f"{changed}: some of those measured on may have been trained on; --data names others")
     learnt = other if split == "train" else trained_part(model.card, name, other)
     reference = Reference(source, order, other, learnt)
     evidence, space = collect(model, reference, compared, name, seed, how, features, report, tell)
@@ -151,7 +151,7 @@ def evaluate(
     return sorted([*proved, *found], key=lambda figure: places.get(figure.name.split("/")[0], len(places)))
 
 
-def _changed(model: Model, data: Data) -> str | None:
+def others_by_now(model: Model, data: Data) -> str | None:
     """A line where the folder that a card names no longer holds the pictures that the model was trained on."""
     card = model.card
     if card.get("reference") is None or not is_folder(data.name):
@@ -163,7 +163,7 @@ def _changed(model: Model, data: Data) -> str | None:
         return None
     return (
         f"the pictures of '{data.name}' are not those that '{model.name}' was trained on (they were changed, or it is "
-        "another folder of that name): some of those measured on may have been trained on; --data names others"
+        "another folder of that name)"
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zeuxis.api.evaluate import others_by_now
 from zeuxis.api.features import Features, features_of
 from zeuxis.api.latents import must_take_sheet
 from zeuxis.api.model import Model
@@ -48,6 +49,7 @@ class Nearest:
     space: str
     searched: int  # training pictures, from the first on
     there_are: int
+    changed: str | None = None  # where those are not the pictures that it was trained on, a line that says so
 
     def save(self, path: Path) -> Path:
         """Write the sheet: a row for each picture drawn, its neighbours after it."""
@@ -86,6 +88,7 @@ def neighbours(
     with named_by(f"the card of '{model.name}'", f"--data {named} does") if data is None else nullcontext():
         opened = data_of(named)
         training = opened.open(model.system.spec.size, "train", fit_for(model.card, opened.name))
+        changed = others_by_now(model, opened) if data is None else None
     source = trained_part(model.card, opened.name, training)
     if tuple(source.spec.shape) != tuple(model.system.shape):
         makes, holds = tuple(model.system.shape), tuple(source.spec.shape)
@@ -110,4 +113,6 @@ def neighbours(
     images = source.batch(index.flatten()).image.unflatten(0, (n, k))
     index = source.chosen[index] if isinstance(source, SubsetSource) else index  # in the data
     name = PIXELS if space is None else space.name
-    return Nearest(made.tensor, made.records, squared.clamp_min(0).sqrt(), index, images, name, size, len(source))
+    return Nearest(
+        made.tensor, made.records, squared.clamp_min(0).sqrt(), index, images, name, size, len(source), changed
+    )
