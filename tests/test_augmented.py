@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from zeuxis.api import compare, diagnose, functions
+from zeuxis.api.evaluate import evaluate
 from zeuxis.api.neighbours import neighbours
 from zeuxis.api.reference import Reference
 from zeuxis.api.runs import train
@@ -178,6 +179,10 @@ def test_what_a_model_of_a_subset_draws_is_looked_for_in_what_it_learnt(tmp_path
     assert set(found.index.flatten().tolist()) <= set(learnt.chosen.tolist())
     assert torch.equal(found.images[:, 0], whole.batch(found.index[:, 0]).image)
     assert len(diagnose._opened(run.model, run.recipe, None)[0] or ()) == 12
+    told: list[str] = []
+    (figure,) = evaluate(run.model, metrics=["kernel"], samples=99, split="train", tell=told.append)
+    assert figure.samples == 12 and figure.reference.endswith("/of 12/train/12")
+    assert "'digits' holds 12 pictures to measure on, not 99: all of them are taken" in told
     held, order = digits.open(8, "test"), torch.arange(20)
     near = [
         Reference(held, order, whole, part).to_training(found.images[:, 0].flatten(1))[1] for part in (learnt, whole)

@@ -32,7 +32,7 @@ from zeuxis.api.path_lengths import PathLengths
 from zeuxis.api.photograph_features import MAPS, perceptual
 from zeuxis.api.prior import is_folder
 from zeuxis.api.probes import Probes
-from zeuxis.api.reference import Reference
+from zeuxis.api.reference import Reference, fingerprint_of
 from zeuxis.api.reporting import Report
 from zeuxis.api.synthetic import Classifiers
 from zeuxis.api.zero_shot import ZeroShots
@@ -123,6 +123,9 @@ def evaluate(
     makes, holds = tuple(model.system.shape), tuple(source.spec.shape)
     if holds != makes:
         raise UsageError(f"'{model.name}' makes {makes}, '{name}' holds {holds}: give other --data")
+    learnt = other if split == "train" else trained_part(model.card, name, other)
+    if split == "train" and not isinstance(source, DegradedSource):  # of which restorers are asked what it is made of
+        source = trained_part(model.card, name, source)
     order, of_model = held_out_order(source, samples), OF_LATENTS.issuperset(compared)
     if of_model and len(order):  # no picture of the data is compared: their conditions may come again
         order = order.repeat(-(-samples // len(order)))[:samples]
@@ -136,14 +139,13 @@ def evaluate(
         tell(left)
     if changed is not None:
         tell(f"{changed}: some of those measured on may have been trained on; --data names others")
-    learnt = other if split == "train" else trained_part(model.card, name, other)
     reference = Reference(source, order, other, learnt)
     evidence, space = collect(model, reference, compared, name, seed, how, features, report, tell)
     found = measure(
         compared,
         evidence,
         features=space.hash if space else None,
-        reference=f"{source.fingerprint()}/{split}/{len(order)}",
+        reference=f"{fingerprint_of(source)}/{split}/{len(order)}",
         resize=space.resize if space else None,
     )
     # In the order asked for; what is to be read beside them stays where ``measure`` put it, at the end.

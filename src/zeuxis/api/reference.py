@@ -20,6 +20,7 @@ from torch import Tensor
 from zeuxis.api.features import Features
 from zeuxis.data.cache import cache_dir, new_file
 from zeuxis.data.source import Source
+from zeuxis.data.subset import SubsetSource
 from zeuxis.metrics.distance import nearest_squared
 from zeuxis.metrics.evidence import Evidence
 from zeuxis.metrics.frechet import Moments, frechet
@@ -33,6 +34,11 @@ BANK = 60_000  # training pictures that are searched for copies, at most
 OF_SPACE = ("frechet", "kernel", "precision", "recall", "density", "coverage")  # floors in the space of the call
 
 
+def fingerprint_of(source: Source) -> str:
+    """What tells examples from others: of a part, whose fingerprint is the whole's, also how many they are."""
+    return f"{source.fingerprint()}{f'/of {len(source)}' if isinstance(source, SubsetSource) else ''}"
+
+
 class Reference:
     """The examples ``order`` of held-out pictures, and the training pictures of the same data.
 
@@ -41,7 +47,7 @@ class Reference:
 
     def __init__(self, held_out: Source, order: Tensor, training: Source, learnt: Source) -> None:
         self.held_out, self.order, self.training, self.learnt = held_out, order, training, learnt
-        self.name = f"{held_out.fingerprint()}/{len(order)}"
+        self.name = f"{fingerprint_of(held_out)}/{len(order)}"
 
     @cached_property
     def as_many(self) -> Tensor | None:
@@ -93,8 +99,7 @@ class Reference:
         def made() -> dict[str, Tensor]:
             return {"distance": self._nearest(_mapped(thumbnails, self.held_out, self.order))}
 
-        part = "" if self.learnt is self.training else f" {len(self.learnt)}"
-        kept = _kept(f"nearest {self.name} {self.training.fingerprint()}{part}", made)
+        kept = _kept(f"nearest {self.name} {fingerprint_of(self.learnt)}", made)
         return self._nearest(generated), kept["distance"]
 
     def _nearest(self, query: Tensor) -> Tensor:
