@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from zeuxis.api.compare import GENERATED, compare
 from zeuxis.api.evaluate import DISTANCES, default_metrics, evaluate
@@ -281,6 +283,24 @@ def test_a_comparison_of_several_seeds_says_which_differences_count(tmp_path: Pa
 def test_recipes_without_a_common_figure_are_shown_side_by_side(tmp_path: Path) -> None:
     found = compare(["parzen", "autoencoder"], data="digits", iterations=2, samples=32, out=tmp_path)
     assert found["verdicts_by"] is None and "in common" in (tmp_path / "index.html").read_text()
+
+
+def test_of_few_pictures_what_they_are_enough_for_is_compared(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for n in (12, 30):  # of which one in ten is held out
+        (tmp_path / f"of {n}").mkdir()
+        for k in range(n):
+            Image.fromarray(rng.integers(0, 255, (8, 8), np.uint8)).save(tmp_path / f"of {n}" / f"{k}.png")
+    with pytest.raises(
+        UsageError, match="holds 1 picture to measure on, of 5000 asked for: a comparison needs 2 or more"
+    ):
+        compare(["gaussian", "pca"], data=str(tmp_path / "of 12"), iterations=1, out=tmp_path / "none")
+    assert not (tmp_path / "none").exists(), "it is said before anything is trained"
+    found = compare(["gaussian", "pca"], data=str(tmp_path / "of 30"), iterations=1, out=tmp_path / "out")
+    assert found["left_out"].startswith("left out, for 3 pictures are too few: precision (from 4)")
+    assert [e["recipe"] for e in found["entries"] if e["figures"][0]["name"] == "frechet"] == ["gaussian", "pca"]
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "measured on 3 pictures" in page and "of 30&#x27; --budget 1i" in page
 
 
 def test_what_only_rebuilds_is_compared_by_what_comes_back(tmp_path: Path) -> None:

@@ -10,14 +10,17 @@ import pytest
 import torch
 from PIL import Image
 
-from zeuxis.api import compare, functions
+from zeuxis.api import compare, diagnose, functions
+from zeuxis.api.evaluate import evaluate
+from zeuxis.api.neighbours import neighbours
+from zeuxis.api.reference import Reference
 from zeuxis.api.runs import train
 from zeuxis.cli.options import recipe_of
 from zeuxis.data.augmented import ORDERS, augmented
 from zeuxis.data.degraded import DegradedSource
-from zeuxis.data.library import data_of, open_source
+from zeuxis.data.library import data_of, open_source, trained_part
 from zeuxis.data.source import ArraySource
-from zeuxis.data.subset import subset
+from zeuxis.data.subset import SubsetSource, subset
 from zeuxis.data.unpaired import UnpairedSource
 from zeuxis.degrade.language import parse_chain
 from zeuxis.errors import UsageError
@@ -157,6 +160,34 @@ def test_a_training_of_a_subset_meets_its_pictures_alone(tmp_path: Path) -> None
     assert "100 of 1,439 pictures are trained on" in run.notes
     assert json.loads((run.folder / "run.json").read_text())["recipe"]["subset"] == 100
     assert run.model.card["subset"] == 100 and "augment" not in run.model.card
+
+
+def test_what_a_model_of_a_subset_draws_is_looked_for_in_what_it_learnt(tmp_path: Path) -> None:
+    digits = data_of("digits")
+    run = train(
+        load_recipe("parzen", ("subset=12", "size=8", "model.keep=8", "model.held=4")),
+        data=digits,
+        out=tmp_path / "run",
+    )
+    whole = digits.open(8, "train")
+    learnt = trained_part(run.model.card, "digits", whole)
+    assert isinstance(learnt, SubsetSource) and len(learnt) == 12
+    assert trained_part(run.model.card, "scenes", whole) is whole
+    assert trained_part({**run.model.card, "subset": 5000}, "digits", whole) is whole, "fewer pictures are there by now"
+    found = neighbours(run.model, n=3, k=2)
+    assert (found.searched, found.there_are) == (12, 12)
+    assert set(found.index.flatten().tolist()) <= set(learnt.chosen.tolist())
+    assert torch.equal(found.images[:, 0], whole.batch(found.index[:, 0]).image)
+    assert len(diagnose._opened(run.model, run.recipe, None)[0] or ()) == 12
+    told: list[str] = []
+    (figure,) = evaluate(run.model, metrics=["kernel"], samples=99, split="train", tell=told.append)
+    assert figure.samples == 12 and figure.reference.endswith("/of 12/train/12")
+    assert "'digits' holds 12 pictures to measure on, not 99: all of them are taken" in told
+    held, order = digits.open(8, "test"), torch.arange(20)
+    near = [
+        Reference(held, order, whole, part).to_training(found.images[:, 0].flatten(1))[1] for part in (learnt, whole)
+    ]
+    assert (near[0] >= near[1]).all() and (near[0] > near[1]).any(), "held-out pictures lie nearer to the more"
 
 
 def test_a_subset_is_of_the_recipes_own_pictures_and_not_of_others(tmp_path: Path) -> None:

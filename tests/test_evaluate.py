@@ -22,7 +22,7 @@ from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.card import Card
 from zeuxis.data.source import ArraySource
 from zeuxis.distributions.dequantise import LEVEL
-from zeuxis.errors import UsageError
+from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import System
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.likelihood import bits_per_dim
@@ -308,6 +308,9 @@ class Told(Averages):
         (("ant", "bee"), ("ant", "bee", "cow"), False),
         (("0", "1", "2"), ("ant", "bee", "cow"), True),  # of a network's file, which has numbers alone
         (("0", "1"), ("ant", "bee", "cow"), False),
+        (("0", "1", "2"), ("00", "01"), True),
+        (("1", "2", "3"), ("0", "1", "2"), False),  # folders 1 to 3, and a file that counts from 0
+        (("0", "1", "2"), ("1", "2"), False),
     ],
 )
 def test_a_class_is_not_taken_for_another_of_its_number(
@@ -324,6 +327,16 @@ def test_a_class_is_not_taken_for_another_of_its_number(
     else:
         with pytest.raises(UsageError, match=r"'told' has the classes .*, in this order, and 'other' "):
             evaluate(model, data="other", metrics=["kernel"], samples=8)
+
+
+def test_a_model_that_is_told_something_is_not_measured_on_data_that_do_not_tell_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = ArraySource("plain", np.zeros((8, 3, 16, 16), np.uint8))
+    monkeypatch.setattr("zeuxis.data.library.open_source", lambda *_: plain)
+    model = Model("told", Told(Shape(3, 16, 16)), {"data": "stub", "config": {}, "sha256": ""})
+    with pytest.raises(Unsupported, match="'told' draws what it is told, and 'plain' has no label to tell"):
+        evaluate(model, data="plain", metrics=["kernel"], samples=8)
 
 
 @pytest.mark.parametrize("name", sorted(CALLED))

@@ -18,6 +18,7 @@ from torch import Tensor
 from zeuxis.api import breed as breeding
 from zeuxis.api.arithmetic import arithmetic, parse
 from zeuxis.api.directions import Directions, find, found_on, moved
+from zeuxis.api.evaluate import evaluate
 from zeuxis.api.latent_steps import Crossed, Drawn, Moved, lineage
 from zeuxis.api.latents import Latents, made_again, read_steps
 from zeuxis.api.mix import mix
@@ -26,10 +27,11 @@ from zeuxis.api.moving import writer_of
 from zeuxis.api.neighbours import neighbours
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.replay import replay
+from zeuxis.api.runs import train
 from zeuxis.api.walk import numbers, walk
 from zeuxis.batch import Shape
 from zeuxis.catalog.build import build
-from zeuxis.data.library import open_source
+from zeuxis.data.library import data_of, open_source
 from zeuxis.data.source import Source
 from zeuxis.editing.breeding import choose_parents, crossed
 from zeuxis.editing.directions import explaining, in_closed_form, principal
@@ -40,6 +42,7 @@ from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, Weigh
 from zeuxis.fetching import Unasked, require_asked
 from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import read_record
+from zeuxis.recipe import load_recipe
 from zeuxis.rng import Stream
 from zeuxis.spec import DataSpec
 from zeuxis.systems.adversarial.cgan import CGAN
@@ -438,6 +441,12 @@ def test_breeding_keeps_the_lineage(plain: Model, tmp_path: Path) -> None:
     assert Image.open(fourth.files[0]).tobytes() == Image.open(third.files[5]).tobytes()
 
 
+def test_pictures_of_the_largest_seeds_are_drawn_again(plain: Model, tmp_path: Path) -> None:
+    made = walk(plain, seeds=[2**66, 2**66 + 1], steps=1).pictures
+    known, (place,) = read_steps(plain, json.loads(json.dumps(made.records[0])))
+    assert place is not None and torch.equal(known.image(place), made.tensor[0])
+
+
 def test_breeding_fetches_no_model_that_only_a_record_names(
     plain: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -567,6 +576,24 @@ def test_numbers_as_they_are_written() -> None:
     assert numbers("1,4,7-9", "--seeds") == [1, 4, 7, 8, 9]
     with pytest.raises(UsageError, match="--seeds 1;2"):
         numbers("1;2", "--seeds")
+
+
+def test_that_a_folder_is_another_by_now_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for k in range(24):
+        Image.new("L", (8, 8), 9 * k).save(folder / f"{k}.png")
+    run = train(load_recipe("gaussian", ("size=8",)), data=data_of(folder), out=tmp_path / "run")
+    assert neighbours(run.model, n=1, k=1).changed is None
+    told: list[str] = []
+    evaluate(run.model, metrics=["kernel"], samples=2, tell=told.append)
+    assert not any("are not those" in line for line in told)
+    Image.new("L", (8, 8), 250).save(folder / "another.png")
+    found = neighbours(run.model, n=1, k=1).changed
+    assert found is not None and found.startswith(f"the pictures of '{folder}' are not those that")
+    evaluate(run.model, metrics=["kernel"], samples=2, tell=told.append)
+    assert f"{found}: some of those measured on may have been trained on; --data names others" in told
+    assert neighbours(run.model, n=1, k=1, data=str(folder)).changed is None, "they were named"
 
 
 def test_neighbours_are_shown_nearest_first(tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[Recipe]:
         (["pix2pix", "--preset", "grey->colour", "--data", "OWN", "--pair", "edges"], "pix2pix", "OWN | edges", 32),
         (["cyclegan", "--preset", "photo->monet"], "cyclegan", "monet2photo | style:photo->monet", 128),
         (["stylegan2", "--preset", "paper", "--data", "OWN"], "stylegan2-paper", "OWN", 1024),
+        (["stylegan2-ada", "--preset", "paper", "--data", "OWN"], "stylegan2-ada-paper", "OWN", 256),
         (["pix2pix-layout", "--preset", "paper", "--data", "OWN"], "pix2pix-paper", "OWN", 256),
     ],
 )

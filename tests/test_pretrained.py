@@ -396,3 +396,11 @@ def test_adoption_explains_misuse(tmp_path):
     with pytest.raises(WeightsError, match=r"lacks decoder\.conv_out\.bias.*; --out FILE\.safetensors writes"):
         convert_file(tmp_path / "c.pt")
     assert not (tmp_path / "b").exists() and not (tmp_path / "c").exists()
+
+
+def test_a_folder_that_is_asked_for_of_no_known_kind_is_refused_with_the_kinds(tmp_path: Path) -> None:
+    torch.save({"main.0.weight": torch.ones(1)}, tmp_path / "netG.pth")
+    told = r"netG\.pth makes no model folder: .*StyleGAN3.*; --out \S*gan\.safetensors writes"
+    with pytest.raises(UsageError, match=told):
+        convert_file(tmp_path / "netG.pth", tmp_path / "gan")
+    assert [path.name for path in tmp_path.iterdir()] == ["netG.pth"]

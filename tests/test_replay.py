@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -58,10 +59,17 @@ def test_a_picture_of_any_batch_is_drawn_again_to_the_last_bit(rounded: Model, n
 
 
 def test_shipped_weights_draw_a_picture_of_seven_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    files = load("cvae").sample(7, seed=5).save(tmp_path / "seven")
+    seven = load("cvae").sample(7, seed=5)
+    files = seven.save(tmp_path / "seven")
     for file in (files[0], files[6]):
         assert main(["sample", "--replay", str(file), "--out", str(tmp_path / "again.png")]) == 0
         assert capsys.readouterr().out.endswith(": the same, pixel for pixel\n")
+    page, again = seven.save_sheet(tmp_path / "sheet.png"), tmp_path / "again.png"
+    assert main(["sample", "--replay", str(page), "--out", str(again)]) == 0
+    assert f"again.png: the first that {page} shows, which is a page" in capsys.readouterr().out
+    assert likeness(Image.open(again), Image.open(files[0])).identical
+    assert main(["sample", "--replay", str(page), "--out", str(again), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["same"] is None
     record, (shown,) = read_record(files[6]), load("cvae").sample(1, seed=99)
     save_png(shown, tmp_path / "forged.png", record)
     assert main(["sample", "--replay", str(tmp_path / "forged.png"), "--out", str(tmp_path / "again.png")]) == 0

@@ -16,6 +16,7 @@ from strangers import KINDS, attempts, base_model, memory
 
 import zeuxis as zx
 from zeuxis.api import prior
+from zeuxis.api.neighbours import neighbours
 from zeuxis.api.replay import replay
 from zeuxis.catalog.weights import load_system, shipped
 from zeuxis.cli import main
@@ -117,6 +118,8 @@ def test_what_only_a_card_names_is_not_fetched(data: str, models: Path, tmp_path
     pytest.importorskip("pyarrow")
     with pytest.raises(Unasked, match=rf"the card of .* names .*, and nothing is fetched .*: --data {data} does"):
         zx.evaluate(tmp_path / "m", samples=4)
+    with pytest.raises(Unasked, match=rf"the card of .* names .*, and nothing is fetched .*: --data {data} does"):
+        neighbours(zx.load(tmp_path / "m"), n=1, k=1)
     with pytest.raises((DataError, UsageError, NetworkRefused)) as asked:  # by name it is: the tests' network refuses
         zx.evaluate(tmp_path / "m", data=data, samples=4)
     assert not isinstance(asked.value, Unasked)

@@ -405,6 +405,12 @@ def test_codes_of_every_layer_are_decoded() -> None:
     z = Stream(1).normal(2, 8)
     with torch.no_grad():
         torch.testing.assert_close(game.decode(game.styles(z)), game.decode(z))
+        one = game.styles(z)[:, :1]
+        torch.testing.assert_close(game.decode(one.expand(-1, game.style_layers, -1)), game.decode(z))
+    with pytest.raises(
+        UsageError, match=r"a latent z has 8 numbers here, and this 5: .*w\[:, None\]\.expand\(-1, \d, -1\)"
+    ):
+        game.decode(torch.zeros(2, 5))
 
 
 def test_a_model_of_classes_obeys_them_and_is_trained_on_them() -> None:

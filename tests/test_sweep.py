@@ -15,6 +15,7 @@ from zeuxis.catalog.build import build
 from zeuxis.cli import main
 from zeuxis.data.library import open_source
 from zeuxis.errors import Unsupported, UsageError
+from zeuxis.fetching import Unasked
 from zeuxis.provenance.record import read_record
 from zeuxis.spec import DataSpec, Shape
 
@@ -57,6 +58,20 @@ def test_a_sheet_has_as_many_pictures_as_there_are_held_out_conditions(tmp_path:
     for point in found["entries"][0]["points"]:
         record = read_record(tmp_path / "sweep" / point["sheet"])
         assert record is not None and record["sheet_of"] == few < SHOWN
+
+
+def test_data_that_only_a_card_names_are_not_fetched_for_sheets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ZEUXIS_DATA", raising=False)
+    monkeypatch.setenv("ZEUXIS_CACHE", str(tmp_path / "cache"))
+    one = model()
+    one.card["data"] = "fashion-mnist"
+    with pytest.raises(Unasked, match="the card of 'tiny' names 'fashion-mnist'"):
+        sweep([one], [Over.parse("steps=1,2")], out=tmp_path / "sweep")
+    del one.card["data"]  # as of a network that was converted
+    with pytest.raises(UsageError, match="'tiny' does not say what data it was trained on: give --data"):
+        sweep([one], [Over.parse("steps=1,2")], out=tmp_path / "sweep")
 
 
 @pytest.mark.parametrize("text", ["guidance", "guidance=", "guidance=1", "=1,2", "guidance=2,2"])

@@ -16,6 +16,7 @@ from zeuxis.api.adopt_style import adopt_style, holds_style_network
 from zeuxis.api.reporting import Report
 from zeuxis.catalog.build import build
 from zeuxis.errors import UsageError, WeightsError, paths_near
+from zeuxis.escaping import word
 from zeuxis.files import draft_folder, file_hash, require_regular, why_no_tensors
 from zeuxis.game import System
 from zeuxis.pretrained import convert
@@ -125,6 +126,11 @@ def convert_file(
                 raise WeightsError(f"{error}; --out FILE.safetensors writes its tensors as they are") from None
         if size is not None:
             raise UsageError(f"--size is that of a model's images, and {source} gives none; {hint(_names(held))}")
+        if plain.suffix != ".safetensors":
+            file = word(plain.with_name(f"{plain.name}.safetensors"))
+            raise UsageError(
+                f"{source} makes no model folder: {hint(_names(held))}; --out {file} writes its tensors as they are"
+            )
         kept = convert.moved(found, plain)
     stripped = told_of_wrapper(_keys(kept.weights))
     return Plain(kept.weights, kept.facts, kept.tensors, kept.parameters, kept.not_made, _names(held), stripped)

@@ -19,8 +19,9 @@ from zeuxis.api.cost import draw_with_cost
 from zeuxis.api.evaluate import default_metrics, drawn_under, evaluate, held_out
 from zeuxis.api.evidence import loaded_commit, recipe_sha256
 from zeuxis.api.machine import machine
+from zeuxis.api.measurable import enough
 from zeuxis.api.model import Model
-from zeuxis.api.naming import slug
+from zeuxis.api.naming import counted, slug
 from zeuxis.api.pictures import Pictures, sheet, to_pil
 from zeuxis.api.reporting import Report
 from zeuxis.api.reproduce import is_trained, seeded, trained
@@ -28,6 +29,7 @@ from zeuxis.catalog.assemble import build_for, trained_by
 from zeuxis.catalog.build import given_models
 from zeuxis.catalog.listing import entry
 from zeuxis.data.library import Data, data_of
+from zeuxis.data.source import Source
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.record import Figure
@@ -85,6 +87,8 @@ def compare(
     plans = [_plan(r, name, first, iterations, minutes) for r in recipes]
     for plan in plans:
         _check(plan, held)
+    unseen = held.open(first.size, "test", first.fit)
+    able, left = _able(unseen, samples)
     seeds = range(seed, seed + repeats)
     asked = {"recipes": {plan.name: recipe_sha256(plan) for plan in plans}, "data": name, "size": first.size, **budget,
              "samples": samples, "seed": seed, "repeats": repeats}  # fmt: skip
@@ -93,7 +97,7 @@ def compare(
               if is_trained(seeded(plan, one), folder_of(plan.name, k, out))]  # fmt: skip
     write_whole(out / PLAN, _plain(asked).encode())
     with same_threads(device):
-        entries = [_measure(plan, held, samples, seeds, out, device, report) for plan in plans]
+        entries = [_measure(plan, held, able, samples, seeds, out, device, report) for plan in plans]
     decided = _deciding(entries)
     found = {
         "data": name,
@@ -108,11 +112,11 @@ def compare(
         "verdicts_by": decided,
         "verdicts": verdicts(_values(entries, decided), METRICS[decided].better) if decided else [ALONE],
     }
-    real = held_out(held.open(first.size, "test", first.fit), SHOWN)
+    real = held_out(unseen, SHOWN)
     _real(real.image, out / "real.png")
     write_whole(out / "compare.json", _plain(found).encode())
     write_page(found, (*GENERATED, *RECONSTRUCTED), out)
-    return {**found, "folder": str(out), "used_again": before}
+    return {**found, "folder": str(out), "used_again": before, "left_out": left}
 
 
 def folder_for(asked: Mapping[str, Any]) -> Path:
@@ -155,6 +159,20 @@ def _plan(recipe: str, data: str, first: Recipe, iterations: int | None, minutes
     return with_budget(alike, iterations=iterations, minutes=minutes)
 
 
+def _able(unseen: Source, samples: int) -> tuple[tuple[str, ...], str | None]:
+    """The figures that the held-out pictures are enough for, and a line on the others; UsageError where there is none.
+
+    Found out before an hour has gone into trainings.
+    """
+    able, left = enough((*GENERATED, *RECONSTRUCTED), min(samples, len(unseen)))
+    if not set(able) & {GENERATED[0], RECONSTRUCTED[0]}:
+        raise UsageError(
+            f"'{unseen.name}' holds {counted(len(unseen), 'picture')} to measure on, of {samples} asked for: a "
+            "comparison needs 2 or more; give data with more"
+        )
+    return able, left
+
+
 def _check(plan: Recipe, held: Data) -> None:
     """Refuse what these pictures could not train, before an hour has gone into those that they can."""
     if not any(trained_by(name) for name in given_models(plan).values()):
@@ -162,14 +180,21 @@ def _check(plan: Recipe, held: Data) -> None:
 
 
 def _measure(
-    plan: Recipe, held: Data, samples: int, seeds: range, out: Path, device: str, report: Report
+    plan: Recipe,
+    held: Data,
+    able: Sequence[str],
+    samples: int,
+    seeds: range,
+    out: Path,
+    device: str,
+    report: Report,
 ) -> dict[str, Any]:
     """What one recipe reached: the figures of every seed and their mean; pictures and cost are the first seed's."""
     how = Sampling(**plan.sample)
     models = [
         trained(seeded(plan, seed), folder_of(plan.name, k, out), device, report, held) for k, seed in enumerate(seeds)
     ]
-    metrics = tuple(metric for metric in (*GENERATED, *RECONSTRUCTED) if metric in default_metrics(models[0]))
+    metrics = tuple(metric for metric in able if metric in default_metrics(models[0]))
     per_seed = [
         evaluate(model, data=held, metrics=metrics, samples=samples, seed=seed, how=how,
                  report=lambda message, fraction: report(f"{plan.name}: {message}", fraction))

@@ -10,6 +10,7 @@ from typing import Any
 from zeuxis.api.machine import threads
 from zeuxis.api.naming import counted
 from zeuxis.api.page import Page, held_out_curves, loss_curves
+from zeuxis.escaping import word
 from zeuxis.metrics.record import Figure
 
 TITLES = {"drawn": "Pictures, same seeds and conditions", "rebuilt": "Held-out pictures, rebuilt"}
@@ -38,7 +39,7 @@ def write_page(found: Mapping[str, Any], metrics: Sequence[str], out: Path) -> N
             page.curves(loss_curves(log), "images", "loss")
             page.curves(held_out_curves(log), "images", "held-out loss")
     page.heading("Again")
-    page.command(f"zeuxis compare {' '.join(names)} --data {found['data']} --budget {_budget(found)} "
+    page.command(f"zeuxis compare {' '.join(map(word, names))} --data {word(found['data'])} --budget {_budget(found)} "
                  f"--samples {found['samples']} --seed {found['seed']} --repeats {found['repeats']}")  # fmt: skip
     page.write(out / "index.html")
 
@@ -58,11 +59,12 @@ def _lead(found: Mapping[str, Any]) -> str:
         long, order = f"{found['minutes']:g} minutes", " At equal time the order may be another on another machine."
     else:
         long, order = counted(found["iterations"], "iteration"), ""
+    measured = max((f["samples"] for e in found["entries"] for f in e["figures"]), default=found["samples"])
     first, last = found["seed"], found["seed"] + found["repeats"] - 1
     seeds = f"seed {first}" if found["repeats"] == 1 else f"seeds {first} to {last}, and their mean is shown"
     return (
         f"Each trained for {long} on {threads(found['machine']['threads'])} of one machine "
-        f"({found['machine']['kind']}), {seeds}; measured on {found['samples']} pictures.{order}"
+        f"({found['machine']['kind']}), {seeds}; measured on {measured} pictures.{order}"
     )
 
 

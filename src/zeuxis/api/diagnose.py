@@ -8,9 +8,10 @@ healthy run shows none: ``benchmarks/planted_faults.py`` plants the faults and c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from zeuxis.api.going_on import recorded
 from zeuxis.api.model import Model, load
@@ -20,7 +21,7 @@ from zeuxis.api.symptoms import FEW, Finding, Symptoms
 from zeuxis.api.symptoms_learnt import average_never_used, not_converging, too_high_a_rate, vanishing_gradients
 from zeuxis.api.symptoms_made import hardly_begun, memorising, mode_collapse, wrong_value_range
 from zeuxis.data.fit import SQUARE, Fit
-from zeuxis.data.library import Data, data_of, fit_for
+from zeuxis.data.library import Data, data_of, fit_for, trained_part
 from zeuxis.data.source import Source
 from zeuxis.errors import NoneHeldOut, UsageError
 from zeuxis.fetching import named_by
@@ -107,14 +108,15 @@ def _opened(model: Model | None, recipe: Recipe | None, data: str | Data | None)
     opened = data_of(named)
     size = model.system.spec.size if model is not None else recipe.size if recipe is not None else None
     fit = SQUARE if model is None else fit_for(model.card, opened.name)
+    known: Mapping[str, Any] = {} if model is None else model.card
     if data is not None:
-        source, unseen = opened.open(size, "train", fit), _held_out(opened, size, fit)
+        source, unseen = trained_part(known, opened.name, opened.open(size, "train", fit)), _held_out(opened, size, fit)
         if model is not None and tuple(source.spec.shape) != tuple(model.system.shape):
             makes, holds = tuple(model.system.shape), tuple(source.spec.shape)
             raise UsageError(f"'{model.name}' makes {makes}, '{opened.name}' holds {holds}: give other --data")
         return source, unseen
     with named_by("the run", f"--data {named} does"):
-        return opened.open(size, "train", fit), _held_out(opened, size, fit)
+        return trained_part(known, opened.name, opened.open(size, "train", fit)), _held_out(opened, size, fit)
 
 
 def _held_out(opened: Data, size: Size | None, fit: Fit) -> Source:

@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from zeuxis.api.few import varied_where_few
 from zeuxis.api.going_on import place
 from zeuxis.api.pictures import panes, sheet, to_pil
-from zeuxis.api.suited import sized_by_start, suited
+from zeuxis.api.suited import not_learnt, sized_by_start, suited
 from zeuxis.batch import Batch, Shape
 from zeuxis.catalog.assemble import build_for
 from zeuxis.catalog.weights import start_from
@@ -121,6 +122,7 @@ def dry_run(
     out: Path | None = None,
     fresh: bool = False,
     suit: bool = False,
+    vary: bool = False,
     sheet_path: Path | None = None,
 ) -> DryRun:
     """All that :func:`zeuxis.api.runs.train` would do before its first iteration, but for the run folder.
@@ -132,6 +134,8 @@ def dry_run(
     recipe = recipe.model_copy(update={"data": data.name})
     source = subset(augmented(data.open(recipe.size, "train", recipe.fit), recipe.augment), recipe.subset)
     recipe, line = suited(recipe, source) if suit else (recipe, None)
+    line = line or (not_learnt(recipe, source) if suit else None)
+    recipe, varied = varied_where_few(recipe, source) if vary else (recipe, None)
     recipe, _ = sized_by_start(recipe)
     held_out = data.open(recipe.size, "val", recipe.fit)
     system = build_for(recipe, source, on_meta=True)
@@ -151,7 +155,7 @@ def dry_run(
         recipe=recipe.name,
         system=system.card.id,
         learns=system.card.learns,
-        data=_examples(source, len(held_out), line),
+        data=_examples(source, len(held_out), line, varied),
         networks=networks(system),
         players=tuple(_moves(player, system.moves()) for player in players),
         memory=memory(system, players, average=recipe.train.ema > 0, posthoc=recipe.train.posthoc > 0),
@@ -165,7 +169,7 @@ def dry_run(
     )
 
 
-def _examples(source: Source, held_out: int, line: str | None) -> Examples:
+def _examples(source: Source, held_out: int, *lines: str | None) -> Examples:
     spec = source.spec
     return Examples(
         name=source.name,
@@ -175,7 +179,7 @@ def _examples(source: Source, held_out: int, line: str | None) -> Examples:
         provides=tuple(sorted(spec.provides)),
         classes=spec.classes,
         skipped=len(source.skipped),
-        remarks=(*source.remarks, *([] if line is None else [line])),
+        remarks=(*source.remarks, *(line for line in lines if line is not None)),
         why=tuple(f"{file.path}: {file.reason}" for file in source.skipped[:TEXTS]),
     )
 

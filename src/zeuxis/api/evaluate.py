@@ -32,14 +32,14 @@ from zeuxis.api.path_lengths import PathLengths
 from zeuxis.api.photograph_features import MAPS, perceptual
 from zeuxis.api.prior import is_folder
 from zeuxis.api.probes import Probes
-from zeuxis.api.reference import Reference
+from zeuxis.api.reference import Reference, fingerprint_of
 from zeuxis.api.reporting import Report
 from zeuxis.api.synthetic import Classifiers
 from zeuxis.api.zero_shot import ZeroShots
 from zeuxis.batch import Batch, Shape
 from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.entries import ENTRIES
-from zeuxis.data.library import Data, data_of, fit_for
+from zeuxis.data.library import Data, data_of, fit_for, trained_part
 from zeuxis.data.source import Source
 from zeuxis.errors import UsageError
 from zeuxis.fetching import named_by
@@ -119,10 +119,13 @@ def evaluate(
         size, fit = model.system.spec.size, fit_for(model.card, opened.name)
         name, source = opened.name, opened.open(size, split, fit)
         other = opened.open(size, "test" if split == "train" else "train", fit)
-        changed = _changed(model, opened) if data is None else None
+        changed = others_by_now(model, opened) if data is None else None
     makes, holds = tuple(model.system.shape), tuple(source.spec.shape)
     if holds != makes:
         raise UsageError(f"'{model.name}' makes {makes}, '{name}' holds {holds}: give other --data")
+    learnt = other if split == "train" else trained_part(model.card, name, other)
+    if split == "train" and not isinstance(source, DegradedSource):  # of which restorers are asked what it is made of
+        source = trained_part(model.card, name, source)
     order, of_model = held_out_order(source, samples), OF_LATENTS.issuperset(compared)
     if of_model and len(order):  # no picture of the data is compared: their conditions may come again
         order = order.repeat(-(-samples // len(order)))[:samples]
@@ -135,14 +138,14 @@ def evaluate(
     if left is not None:
         tell(left)
     if changed is not None:
-        tell(changed)
-    reference = Reference(source, order, other)
+        tell(f"{changed}: some of those measured on may have been trained on; --data names others")
+    reference = Reference(source, order, other, learnt)
     evidence, space = collect(model, reference, compared, name, seed, how, features, report, tell)
     found = measure(
         compared,
         evidence,
         features=space.hash if space else None,
-        reference=f"{source.fingerprint()}/{split}/{len(order)}",
+        reference=f"{fingerprint_of(source)}/{split}/{len(order)}",
         resize=space.resize if space else None,
     )
     # In the order asked for; what is to be read beside them stays where ``measure`` put it, at the end.
@@ -150,7 +153,7 @@ def evaluate(
     return sorted([*proved, *found], key=lambda figure: places.get(figure.name.split("/")[0], len(places)))
 
 
-def _changed(model: Model, data: Data) -> str | None:
+def others_by_now(model: Model, data: Data) -> str | None:
     """A line where the folder that a card names no longer holds the pictures that the model was trained on."""
     card = model.card
     if card.get("reference") is None or not is_folder(data.name):
@@ -162,7 +165,7 @@ def _changed(model: Model, data: Data) -> str | None:
         return None
     return (
         f"the pictures of '{data.name}' are not those that '{model.name}' was trained on (they were changed, or it is "
-        "another folder of that name): some of those measured on may have been trained on; --data names others"
+        "another folder of that name)"
     )
 
 

@@ -72,6 +72,7 @@ def train(
     callbacks: TrainingReport | Iterable[TrainingReport] = (),
     quiet: bool = False,
     suit: bool | None = None,
+    vary: bool | None = None,
     track: str | Sequence[str] = (),
     tell: Callable[[str], None] | None = None,
 ) -> Run:
@@ -95,6 +96,9 @@ def train(
         quiet: shows nothing; otherwise a notebook shows curves and previews, and a script a line now and then.
         suit: leave out a condition of the recipe that the pictures do not come with; by default where ``settings``
             do not ask for one.
+        vary: train "stylegan2" as "stylegan2-ada", whose discriminator sees pictures varied as far as overfitting asks
+            for, where other pictures than the recipe's own are fewer than 10,000; by default where a recipe is named
+            and ``settings`` do not give "system".
         track: what follows it beside the log: "tensorboard", which does where it is installed, "wandb", which sends the
             figures and previews to a server, or "none".
         tell: called with each line on what is not as usual, when it is known; by default they go to stderr, unless
@@ -112,6 +116,7 @@ def train(
         fit = None if data is None else shown_for(begun, data, own_damage="|" in given)
         settings = {**({} if fit is None else {"fit": fit}), **(settings or {})}
     held = None if data is None else data_of(data)
+    named = not isinstance(recipe, Recipe) and str(recipe) in recipe_paths()
     folder = None if out is None else at_home(out)
     if isinstance(recipe, (str, Path)) and (run := run_named(recipe)) is not None:
         folder = run if folder is None else folder
@@ -137,6 +142,7 @@ def train(
             longer=True,
             track=several(track),
             suit="model.condition" not in changed if suit is None else suit,
+            vary=named and "system" not in changed if vary is None else vary,
             report=report,
             tell=tell or ((lambda line: None) if quiet else _to_stderr),
         )

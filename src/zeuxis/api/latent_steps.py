@@ -231,7 +231,7 @@ def _whole(value: Any) -> bool:
 
 
 CHECKS: Mapping[str, Any] = {  # by field of a step
-    "seed": _whole,
+    "seed": lambda v: type(v) is int and v >= 0,  # of any size, as pictures are drawn from them
     "sampling": lambda v: isinstance(v, dict),
     "condition": lambda v: isinstance(v, dict),
     "shape": lambda v: isinstance(v, list) and all(map(_whole, v)) and math.prod(v) <= MOST_HELD,

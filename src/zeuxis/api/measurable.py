@@ -46,6 +46,7 @@ def check(model: Model, metrics: Sequence[str], source: Source, pictures: int) -
             )
     _check_classes(model, source)
     without = "source" in model.system.conditions - model.system.optional and "source" not in source.spec.provides
+    untold = sorted(model.system.conditions - model.system.optional - {"source"} - source.spec.provides)
     for name in metrics:
         needs = set(METRICS[name].needs)
         verbs = ", ".join(sorted(model.verbs))
@@ -58,6 +59,9 @@ def check(model: Model, metrics: Sequence[str], source: Source, pictures: int) -
                 f"'{model.name}' makes pictures of sources, and '{source.name}' has none: give --pair, as in "
                 "--pair bicubic:4, or other --data"
             )
+        if untold and needs & {*DRAWN, "path_lengths"}:
+            nothing = f"'{source.name}' has no {untold[0]} to tell"
+            raise Unsupported(f"'{model.name}' draws what it is told, and {nothing}: give other --data")
         scores = METRICS[name].scored and not restores(model)
         if (scores or needs & {"reconstructed", "code_usage"}) and not {"encode", "decode"} <= model.verbs:
             raise Unsupported(
@@ -95,8 +99,13 @@ def _check_classes(model: Model, source: Source) -> None:
     if "label" not in source.spec.provides or not ("label" in model.system.conditions or "classify" in model.verbs):
         return
     known, held = model.spec.class_names, source.spec.class_names
-    numbered = any(all(name.isdecimal() for name in names) for names in (known, held))  # by a file that has no names
-    if not known or held == known[: len(held)] or (numbered and len(held) <= len(known)):
+    numbers = [[int(name) for name in names] for names in (known, held) if all(name.isdecimal() for name in names)]
+    alike = held == known[: len(held)]
+    if len(numbers) == 2:  # 07 is 7, but folders 1 to 10 are none of the classes 0 to 9 of a file
+        alike = numbers[1] == numbers[0][: len(held)]
+    elif numbers:  # those of a file that has no names
+        alike = len(held) <= len(known)
+    if alike or not known:
         return
     told, theirs = (", ".join(names[:8]) + (", ..." if len(names) > 8 else "") for names in (known, held))
     raise UsageError(

@@ -6,6 +6,7 @@ Axes: N pictures that are drawn, k neighbours of each.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zeuxis.api.evaluate import others_by_now
 from zeuxis.api.features import Features, features_of
 from zeuxis.api.latents import must_take_sheet
 from zeuxis.api.model import Model
 from zeuxis.api.pictures import sheet, to_pil
 from zeuxis.api.reporting import Report
-from zeuxis.data.library import Data, data_of, fit_for
+from zeuxis.data.library import Data, data_of, fit_for, trained_part
+from zeuxis.data.subset import SubsetSource
 from zeuxis.errors import UsageError
+from zeuxis.fetching import named_by
 from zeuxis.knobs import Sampling
 from zeuxis.metrics.distance import nearest_squared
 from zeuxis.metrics.neighbours import thumbnails
@@ -45,6 +49,7 @@ class Nearest:
     space: str
     searched: int  # training pictures, from the first on
     there_are: int
+    changed: str | None = None  # where those are not the pictures that it was trained on, a line that says so
 
     def save(self, path: Path) -> Path:
         """Write the sheet: a row for each picture drawn, its neighbours after it."""
@@ -80,8 +85,11 @@ def neighbours(
     named = data or model.card.get("data")
     if not named:
         raise UsageError(f"'{model.name}' does not say what data it was trained on: give --data")
-    opened = data_of(named)
-    source = opened.open(model.system.spec.size, "train", fit_for(model.card, opened.name))
+    with named_by(f"the card of '{model.name}'", f"--data {named} does") if data is None else nullcontext():
+        opened = data_of(named)
+        training = opened.open(model.system.spec.size, "train", fit_for(model.card, opened.name))
+        changed = others_by_now(model, opened) if data is None else None
+    source = trained_part(model.card, opened.name, training)
     if tuple(source.spec.shape) != tuple(model.system.shape):
         makes, holds = tuple(model.system.shape), tuple(source.spec.shape)
         raise UsageError(f"'{model.name}' makes {makes}, '{opened.name}' holds {holds}: give other --data")
@@ -103,5 +111,8 @@ def neighbours(
 
     squared, index = nearest_squared(measured(made.tensor), bank(), k, size)
     images = source.batch(index.flatten()).image.unflatten(0, (n, k))
+    index = source.chosen[index] if isinstance(source, SubsetSource) else index  # in the data
     name = PIXELS if space is None else space.name
-    return Nearest(made.tensor, made.records, squared.clamp_min(0).sqrt(), index, images, name, size, len(source))
+    return Nearest(
+        made.tensor, made.records, squared.clamp_min(0).sqrt(), index, images, name, size, len(source), changed
+    )

@@ -20,6 +20,7 @@ from torch import Tensor
 from zeuxis.api.features import Features
 from zeuxis.data.cache import cache_dir, new_file
 from zeuxis.data.source import Source
+from zeuxis.data.subset import SubsetSource
 from zeuxis.metrics.distance import nearest_squared
 from zeuxis.metrics.evidence import Evidence
 from zeuxis.metrics.frechet import Moments, frechet
@@ -33,12 +34,20 @@ BANK = 60_000  # training pictures that are searched for copies, at most
 OF_SPACE = ("frechet", "kernel", "precision", "recall", "density", "coverage")  # floors in the space of the call
 
 
-class Reference:
-    """The examples ``order`` of held-out pictures, and the training pictures of the same data."""
+def fingerprint_of(source: Source) -> str:
+    """What tells examples from others: of a part, whose fingerprint is the whole's, also how many they are."""
+    return f"{source.fingerprint()}{f'/of {len(source)}' if isinstance(source, SubsetSource) else ''}"
 
-    def __init__(self, held_out: Source, order: Tensor, training: Source) -> None:
-        self.held_out, self.order, self.training = held_out, order, training
-        self.name = f"{held_out.fingerprint()}/{len(order)}"
+
+class Reference:
+    """The examples ``order`` of held-out pictures, and the training pictures of the same data.
+
+    A model may have ``learnt`` a part of these.
+    """
+
+    def __init__(self, held_out: Source, order: Tensor, training: Source, learnt: Source) -> None:
+        self.held_out, self.order, self.training, self.learnt = held_out, order, training, learnt
+        self.name = f"{fingerprint_of(held_out)}/{len(order)}"
 
     @cached_property
     def as_many(self) -> Tensor | None:
@@ -85,20 +94,20 @@ class Reference:
         return float(_kept(f"floor {self.name} {self.training.fingerprint()} {space.hash}", made)["frechet"])
 
     def to_training(self, generated: Tensor) -> tuple[Tensor, Tensor]:
-        """Distances (M,) of ``generated`` thumbnails (M, D) to the nearest training picture, and of held-out ones."""
+        """Distances (M,) of ``generated`` thumbnails (M, D) to the nearest picture learnt, and of held-out ones."""
 
         def made() -> dict[str, Tensor]:
             return {"distance": self._nearest(_mapped(thumbnails, self.held_out, self.order))}
 
-        kept = _kept(f"nearest {self.name} {self.training.fingerprint()}", made)
+        kept = _kept(f"nearest {self.name} {fingerprint_of(self.learnt)}", made)
         return self._nearest(generated), kept["distance"]
 
     def _nearest(self, query: Tensor) -> Tensor:
-        size = min(BANK, len(self.training))
+        size = min(BANK, len(self.learnt))
 
         def bank() -> Iterator[tuple[int, Tensor]]:
             for rows in torch.arange(size).split(CHUNK):
-                yield int(rows[0]), thumbnails(self.training.batch(rows).image)
+                yield int(rows[0]), thumbnails(self.learnt.batch(rows).image)
 
         return nearest_squared(query, bank(), 1, size)[0][:, 0].sqrt()
 

@@ -16,6 +16,7 @@ import torch
 from zeuxis.api.animation import animation
 from zeuxis.api.devices import checked_device
 from zeuxis.api.evidence import loaded_commit
+from zeuxis.api.few import few_pictures, unseen_classes, varied_where_few
 from zeuxis.api.going_on import Recorded as Recorded
 from zeuxis.api.going_on import RunFolder, place, unreadable
 from zeuxis.api.going_on import note as note
@@ -24,7 +25,7 @@ from zeuxis.api.model import Model, load
 from zeuxis.api.naming import counted
 from zeuxis.api.page import held_out_curves, loss_curves, shown_html
 from zeuxis.api.pictures import panes, sheet, spread, to_pil
-from zeuxis.api.suited import few_pictures, long_warmup, sized_by_start, suited, too_short
+from zeuxis.api.suited import long_warmup, not_learnt, sized_by_start, suited, too_short
 from zeuxis.batch import Batch
 from zeuxis.catalog.assemble import build_for
 from zeuxis.catalog.build import given_models
@@ -127,6 +128,7 @@ def train(
     fresh: bool = False,
     longer: bool = False,
     suit: bool = False,
+    vary: bool = False,
     track: Sequence[str] = (),
     report: TrainingReport = lambda clock, preview: None,
     tell: Callable[[str], None] = lambda line: None,
@@ -136,9 +138,9 @@ def train(
     ``data`` are other pictures than the recipe names. The run folder is ``out``, or ``runs/NNNNN-<recipe>-<data>``;
     a run of exactly this recipe is gone on with, unless ``fresh``, and where ``longer`` also one that differs in what
     a run can bear (:mod:`zeuxis.api.going_on`). Where ``suit``, a condition that the pictures do not come with is left
-    out. ``track`` names what follows it beside its log (:mod:`zeuxis.training.tracking`). ``report(clock, newest
-    preview)`` is called about twice a second; ``tell`` is told at once what the notes of
-    the run say in the end.
+    out; where ``vary``, few pictures are varied (:func:`zeuxis.api.few.varied_where_few`). ``track`` names what follows
+    it beside its log (:mod:`zeuxis.training.tracking`). ``report(clock, newest preview)`` is called about twice a
+    second; ``tell`` is told at once what the notes of the run say in the end.
     """
     check_trackers(track)
     ranks, device = join(checked_device(device))
@@ -156,11 +158,15 @@ def train(
         says(remark)
     if suit:
         recipe, line = suited(recipe, source)
+        says(line or not_learnt(recipe, source))
+    if vary:
+        recipe, line = varied_where_few(recipe, source)
         says(line)
     recipe, line = sized_by_start(recipe)
     says(line)
     system = build_for(recipe, source)
     says(few_pictures(recipe, source) if system.players() else None)
+    says(unseen_classes(system, source))
     started = None if recipe.train.start is None else start_from(system, recipe.train.start)
     says(None if started is None else started.line)
     for line in unreadable() if out is None else ():

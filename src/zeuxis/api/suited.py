@@ -28,8 +28,6 @@ OF_A_CONDITION = ("condition", "text", "guidance")  # keys of [model] that say h
 OPTIONAL = ("label", "caption")  # what a recipe may have and its method can do without
 LOOKED_AT = 32  # pixels a side, where only what a folder holds is asked for
 RESIZING = ("bicubic", "blind", "shrink", "subsample")  # degradations whose first number is the scale
-BY_HEART = 2000  # pictures; the fewer there are, the sooner a GAN's figures turn and grow worse (2006.06676, section 2)
-VARIES = "stylegan2-ada"  # the method that augments as far as overfitting asks for
 WARMUP = 10  # a part of a training in so many is a usual warm-up
 PLAINLY = 0.05  # the share of a recipe's budget below which a training is plainly too short
 
@@ -56,18 +54,24 @@ def suited(recipe: Recipe, source: Source) -> tuple[Recipe, str | None]:
     return recipe.model_copy(update={"model": model, "sample": sample}), line
 
 
-def few_pictures(recipe: Recipe, source: Source) -> str | None:
-    """A line where there are fewer pictures than a batch has, or a GAN's discriminator will know them by heart."""
-    n, batch = len(source), recipe.train.batch
-    told = []
-    if n < batch:
-        told.append(f"a batch of {batch} holds some more than once (--batch {n} or less)")
-    if n < BY_HEART and entry(recipe.system).card.family == "adversarial" and recipe.system != VARIES:
-        told.append(
-            f"the discriminator of a GAN learns so few by heart ({VARIES} varies what it sees as far as that asks for, "
-            "and --augment flips shows each from both sides)"
-        )
-    return f"{counted(n, 'picture')} {'is' if n == 1 else 'are'} few: {'; '.join(told)}" if told else None
+def of_others(recipe: Recipe) -> bool:
+    """Whether a recipe of the catalogue was given other pictures than its own."""
+    return recipe.name in recipe_paths() and _pictures_of(load_recipe(recipe.name)) != _pictures_of(recipe)
+
+
+def _pictures_of(recipe: Recipe) -> str:
+    return recipe.data.partition("|")[0].strip()
+
+
+def not_learnt(recipe: Recipe, source: Source) -> str | None:
+    """A line where the classes of a user's own pictures are left unlearnt by a method that could be told of them."""
+    argument = model_arguments(entry(recipe.system)).get("condition")
+    chosen = recipe.model.get("condition", None if argument is None else argument.default)
+    if chosen != "none" or "label" not in source.spec.provides or source.spec.classes < 2 or not of_others(recipe):
+        return None
+    if not takes(system_class(recipe.system), "condition", "label"):
+        return None
+    return f"the {source.spec.classes} classes of the pictures are not learnt (--condition label learns them)"
 
 
 def sized_by_start(recipe: Recipe) -> tuple[Recipe, str | None]:
@@ -192,8 +196,9 @@ def too_short(recipe: Recipe, iterations: int) -> str | None:
     called as the system; none is known of others.
     """
     known = recipe_paths()
-    model = next((load_recipe(name) for name in (recipe.name, recipe.system) if name in known), None)
-    if model is None or model.system != recipe.system or model.train.iterations is None:
+    models = (load_recipe(name) for name in (recipe.name, recipe.system) if name in known)
+    model = next((model for model in models if model.system == recipe.system), None)
+    if model is None or model.train.iterations is None:
         return None
     enough, pictures = model.train.iterations, model.train.iterations * model.train.batch
     if iterations >= PLAINLY * enough or iterations * recipe.train.batch >= PLAINLY * pictures:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from zeuxis.api.reporting import Report
 from zeuxis.batch import Batch
 from zeuxis.data.library import Data, data_of, fit_for
 from zeuxis.errors import Unsupported, UsageError
+from zeuxis.fetching import named_by
 from zeuxis.knobs import Sampling, Value, find
 from zeuxis.provenance.record import write_whole
 
@@ -118,11 +120,14 @@ def _told_at(at: str, report: Report) -> Report:
 
 
 def _examples(model: Model, data: str | Data | None) -> Batch | None:
-    """The held-out examples under whose conditions sheets are drawn; None for a model that draws nothing."""
-    if "sample" not in model.verbs:
+    """The held-out examples under whose conditions sheets are drawn; None for a model that draws nothing, or does not
+    say what data it was trained on."""
+    named = data or model.card.get("data")
+    if "sample" not in model.verbs or not named:
         return None
-    opened = data_of(data or model.card["data"])
-    source = opened.open(model.system.spec.size, "test", fit_for(model.card, opened.name))
+    with named_by(f"the card of '{model.name}'", f"--data {named} does") if data is None else nullcontext():
+        opened = data_of(named)
+        source = opened.open(model.system.spec.size, "test", fit_for(model.card, opened.name))
     return held_out(source, SHOWN)
 
 

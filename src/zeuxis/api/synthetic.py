@@ -50,7 +50,7 @@ class Classifiers:
 
     def _measured(self) -> TrainedOnSynthetic:
         held = torch.cat(self.image), torch.cat(self.label)
-        made, training = self._made(), self.reference.training
+        made, training = self._made(), self.reference.learnt
         sizes = [n for n in SIZES if n <= len(training)] or [len(training)]
         order = Stream(self.seed, "synthetic").permutation(len(training))
         real: dict[int, float] = {}

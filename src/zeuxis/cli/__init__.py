@@ -86,7 +86,7 @@ ELSEWHERE = {  # options of other programs, and what does it here
     "--report-to": "--track",
     "--kimg": "--iterations, as many as make so many thousand pictures in batches of --batch,",
     "--mirror": "--augment flips",
-    "--aug": "the recipe stylegan2-ada",
+    "--aug": "the recipe stylegan2-ada, or of stylegan2 --set system=stylegan2 for none,",
     "--gamma": "--set model.gamma=10",
     "--trunc": "--knob truncation=0.7",
     "--truncation-psi": "--knob truncation=0.7",

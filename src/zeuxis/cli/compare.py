@@ -63,5 +63,7 @@ def compare(
         return
     if found["used_again"]:
         note(f"note: trained before, and used again: {', '.join(found['used_again'])}")
+    if found["left_out"]:
+        note(f"note: {found['left_out']}")
     say(told(found))
     say(f"open {Path(found['folder'], 'index.html')}")

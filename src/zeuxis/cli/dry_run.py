@@ -20,12 +20,12 @@ RUN = {
 }
 
 
-def show_dry_run(recipe: Recipe, out: Path | None, fresh: bool, suit: bool, as_json: bool) -> None:
+def show_dry_run(recipe: Recipe, out: Path | None, fresh: bool, suit: bool, vary: bool, as_json: bool) -> None:
     """Print it; ``out`` is the run folder or, where it ends in ``.png``, the sheet of the first batch."""
     from zeuxis.api.dry_run import dry_run
 
     sheet = out if out is not None and out.suffix.lower() == ".png" else None
-    found = dry_run(recipe, out=None if sheet else out, fresh=fresh, suit=suit, sheet_path=sheet)
+    found = dry_run(recipe, out=None if sheet else out, fresh=fresh, suit=suit, vary=vary, sheet_path=sheet)
     if as_json:
         emit({**asdict(found), "memory": {**asdict(found.memory), "total": found.memory.total}})
         return

@@ -64,6 +64,8 @@ def neighbours(
         emit({"file": file, "of": made.space, "distance": made.distance.tolist(), "index": made.index.tolist(),
               "searched": made.searched})  # fmt: skip
         return
+    if made.changed is not None:
+        note(f"note: {made.changed}: what it learnt by heart may be none of them")
     if made.searched < made.there_are:
         note(f"note: the first {made.searched:,} of {made.there_are:,} training pictures were searched")
     nearest = made.distance[:, 0]

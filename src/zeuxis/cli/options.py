@@ -349,7 +349,8 @@ def as_recipes_name(recipes: Iterable[str], mend: str) -> AbstractContextManager
     from zeuxis.recipe import packaged_recipes
 
     strange = [name for name in recipes if name not in packaged_recipes()]
-    return named_by(f"the recipe {strange[0]}", mend) if strange else nullcontext()
+    kind = "run" if strange and Path(strange[0]).is_dir() else "recipe"
+    return named_by(f"the {kind} {strange[0]}", mend) if strange else nullcontext()
 
 
 def _is_degradation(name: str) -> bool:

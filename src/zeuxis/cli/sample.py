@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -227,6 +227,9 @@ def draw_again(picture: Path, device: str, out: Path | None, as_json: bool, give
     require_replaceable(target)
     made, differs = replay(recorded, device, **given)
     files = made.save(target, watermark=False)  # it has its mark, if it had one
+    if "sheet_of" in recorded:
+        _of_a_page(picture, files, differs, as_json)
+        return
     with Image.open(picture) as before:
         found = likeness(made[0], before)
     if as_json:
@@ -236,3 +239,13 @@ def draw_again(picture: Path, device: str, out: Path | None, as_json: bool, give
     for difference in differs:
         note(f"note: {difference}")
     say(f"{files[0]}: {found}")
+
+
+def _of_a_page(picture: Path, files: Sequence[Path], differs: Sequence[str], as_json: bool) -> None:
+    """Say what was drawn again of a page of several pictures, whose record is that of the first: it equals no page."""
+    if as_json:
+        emit({"files": files, "identical": None, "same": None, "differs": differs})
+        return
+    for difference in differs:
+        note(f"note: {difference}")
+    say(f"{files[0]}: the first that {picture} shows, which is a page: give a picture by itself to have it compared")

@@ -111,7 +111,7 @@ def train(
     from zeuxis.api.going_on import run_named, run_of
     from zeuxis.api.suited import chain_of, pairs_of
     from zeuxis.presets import preset_of
-    from zeuxis.recipe import Recipe, load_recipe
+    from zeuxis.recipe import Recipe, load_recipe, recipe_paths
 
     limits = one_budget(budget, iterations)
     data = collections(data, others)
@@ -148,6 +148,7 @@ def train(
     )
     named = as_recipes_name(() if data is not None or "data" in set_too else (recipe,), f"--data {plan.data} does")
     suit = condition is None and "model.condition" not in set_too  # a condition that was asked for is insisted on
+    vary = recipe in recipe_paths() and "system" not in set_too  # and so is a method
     if pair is None and data is not None and plan.data != data and ARROW not in data:
         if (own := pairs_of(plan.data)) is not None:
             note(f"note: the small pictures beside the large ones are learnt from (--pair {own}), windows of both")
@@ -156,10 +157,10 @@ def train(
             note(f"note: the pictures are damaged by {chain_of(plan.data)}{how}; --pair (and --fit) decide otherwise")
     if dry_run:
         with named:
-            show_dry_run(plan, out, fresh, suit, as_json)
+            show_dry_run(plan, out, fresh, suit, vary, as_json)
         return
     with named:
-        play(plan, out=out, device=device, fresh=fresh, suit=suit, track=track, as_json=as_json)
+        play(plan, out=out, device=device, fresh=fresh, suit=suit, vary=vary, track=track, as_json=as_json)
 
 
 def play(
@@ -169,6 +170,7 @@ def play(
     device: str,
     fresh: bool = False,
     suit: bool = True,
+    vary: bool = False,
     track: list[str] | None,
     as_json: bool,
     anew: str = "the same command with --fresh",
@@ -184,6 +186,7 @@ def play(
             device=device,
             fresh=fresh,
             suit=suit,
+            vary=vary,
             track=track or (),
             tell=lambda line: note(f"note: {line}"),
             callbacks=[lambda clock, preview: progress(progress_line(clock), clock.progress, clock.remaining)],

@@ -40,6 +40,9 @@ class DegradedSource(Source):
     def __len__(self) -> int:
         return len(self.clean)
 
+    def labels(self) -> Tensor | None:
+        return self.clean.labels()
+
     def at(self, epoch: int) -> Self:
         cut = copy.copy(self)
         cut.clean = self.clean.at(epoch)

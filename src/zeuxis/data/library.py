@@ -22,6 +22,7 @@ from zeuxis.data.own import Own, OwnData
 from zeuxis.data.pairing import HALVES, Enlarged, Halves, LayoutDrawn, paired, parse_pairing
 from zeuxis.data.published import PUBLISHED, PublishedSet, copy_of, require_copy
 from zeuxis.data.source import Source
+from zeuxis.data.subset import subset
 from zeuxis.data.unpaired import UnpairedSource
 from zeuxis.data.unpaired_name import ARROW, two_collections
 from zeuxis.data.worlds.faces import Faces
@@ -100,6 +101,15 @@ def fit_for(card: Mapping[str, Any], data: str) -> Fit:
     ``card`` is the model's; data that have one shape of their own need no fit.
     """
     return SQUARE if data.partition("|")[0].strip() in ENTRIES else parse_fit(card.get("fit", str(SQUARE))).held_out
+
+
+def trained_part(card: Mapping[str, Any], data: str, training: Source) -> Source:
+    """What of the ``training`` pictures of ``data`` the model of ``card`` was trained on: a subset, where it was one.
+
+    Of other data than the card's, or where there are fewer by now, all of them.
+    """
+    n = card.get("subset")
+    return subset(training, n) if n is not None and card.get("data") == data and n <= len(training) else training
 
 
 def _opened(name: str | Path, size: Size | None, split: str, chosen: Fit) -> Source:

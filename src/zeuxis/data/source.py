@@ -100,6 +100,10 @@ class Source(ABC):
         """The source as epoch ``epoch`` has it: the same examples, cut anew where that is asked for."""
         return self
 
+    def labels(self) -> Tensor | None:
+        """The classes of all examples, int64 ``(N,)``, where they are known without a picture being looked at."""
+        return None
+
     def told(self, batch: Batch) -> tuple[str, ...] | None:
         """The captions of a batch of this source in the distribution that training captions have, in any split."""
         return batch.condition.caption
@@ -234,6 +238,10 @@ class ArraySource(Source):
         cut.images = self.images.at(epoch)
         cut.fields = {name: v.at(epoch) if isinstance(v, View) else v for name, v in self.fields.items()}
         return cut
+
+    def labels(self) -> Tensor | None:
+        values = self.fields.get("label")
+        return None if values is None or isinstance(values, View) else _integers(np.asarray(values)[self.rows])
 
     def batch(self, index: Tensor) -> Batch:
         return self.pixels(index).floats()

@@ -46,6 +46,10 @@ class SubsetSource(VariedSource):
     def __len__(self) -> int:
         return len(self.chosen)
 
+    def labels(self) -> Tensor | None:
+        known = self.clean.labels()
+        return None if known is None else known[self.chosen]
+
     def told(self, batch: Batch) -> tuple[str, ...] | None:
         index = None if batch.index is None else self.chosen[batch.index.cpu()]
         return super().told(replace(batch, index=index))

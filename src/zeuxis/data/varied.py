@@ -34,6 +34,9 @@ class VariedSource(Source):
     def collections(self) -> tuple[Source, Source] | None:
         return self.clean.collections()
 
+    def labels(self) -> Tensor | None:
+        return self.clean.labels()
+
     def told(self, batch: Batch) -> tuple[str, ...] | None:
         return self.clean.told(batch)
 

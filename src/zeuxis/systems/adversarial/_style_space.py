@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from zeuxis.batch import Batch, Condition
-from zeuxis.errors import Unsupported, lookup
+from zeuxis.errors import Unsupported, UsageError, lookup
 from zeuxis.game import System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.stylegan2 import StyleGenerator
@@ -101,6 +101,11 @@ class StyleSpace(System, ABC):
         """
         if latent.ndim == 2 and self.classes:
             raise Unsupported("a latent alone has no picture in a model of classes: decode what styles() makes of both")
+        if latent.ndim == 2 and latent.shape[1] != self.nz:
+            raise UsageError(
+                f"a latent z has {self.nz} numbers here, and this {latent.shape[1]}: of a style code w, the same for "
+                f"all layers, give w[:, None].expand(-1, {self.style_layers}, -1)"
+            )
         return self.still(self.styles(latent) if latent.ndim == 2 else latent).clamp(-1, 1)
 
 
