@@ -239,10 +239,10 @@ def sd_models(service: TheService) -> list[dict[str, Any]]:
 @routes.get("/upscalers")
 def upscalers() -> list[dict[str, Any]]:
     """The published restorers that are installed."""
-    known = UPSCALERS.items() if wheel_folder() is not None else ()
     return [
         {"name": name, "model_name": name, "model_path": None, "model_url": None, "scale": one.scale}
-        for name, one in known
+        for name, one in UPSCALERS.items()
+        if one.scale > 1 and wheel_folder(one.wheel) is not None
     ]
 
 
