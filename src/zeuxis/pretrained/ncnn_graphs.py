@@ -24,13 +24,14 @@ def graph_network(
     Raises :class:`WeightsError` where a layer is not known, or the graph does not make one picture of one.
     """
     try:
-        graph = _graph(read)
+        graph = graph_of(read)
         return GraphNetwork(graph, _taken(graph, read) - len(maps), maps=maps, onto_given=onto_given).eval()
     except WeightsError as error:
         raise WeightsError(f"{what}: {error}") from None
 
 
-def _graph(read: NcnnNetwork) -> Graph:
+def graph_of(read: NcnnNetwork) -> Graph:
+    """The layers that compute something, in their order; raises :class:`WeightsError` as :func:`graph_network`."""
     stands_for: dict[str, str] = {}
     given: list[str] = []
     steps: list[Step] = []

@@ -135,7 +135,8 @@ def deconvolution(layer: GraphLayer, numbers: Numbers) -> Computed:
         wide = (given[2] - 1) * stride - sum(window.columns) + window.spread[1] + 1 + more[1]
         return _sound((out, high, wide))
 
-    return Computed(activated(layer, module), shapes, -(-max(window.spread) // (2 * stride)), Fraction(stride))
+    beyond = max(0, *(spread + 1 - stride for spread in window.spread))  # of the square that one pixel becomes
+    return Computed(activated(layer, module), shapes, -(-beyond // (2 * stride)), Fraction(stride))
 
 
 def inner_product(layer: GraphLayer, numbers: Numbers) -> Computed:
