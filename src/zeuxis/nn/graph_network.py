@@ -35,7 +35,7 @@ def told(*shapes: Shape) -> str:
 
 
 @dataclass(frozen=True)
-class Step:
+class GraphStep:
     """A layer: it makes values of values, whose shapes follow from theirs by ``shapes``; that raises
     :class:`WeightsError` where the layer cannot be given such.
 
@@ -61,7 +61,7 @@ class Graph(nn.Module):
         made: the name of what comes out.
     """
 
-    def __init__(self, steps: Sequence[Step], given: str, made: str) -> None:
+    def __init__(self, steps: Sequence[GraphStep], given: str, made: str) -> None:
         super().__init__()
         self.steps, self.given, self.made = tuple(steps), given, made
         self.layers = nn.ModuleList(step.module for step in steps)
@@ -118,7 +118,7 @@ class Graph(nn.Module):
 
 
 @dataclass(frozen=True)
-class Fit:
+class GraphFit:
     """What a graph does to pictures, in pixels; see :class:`PictureNetwork`."""
 
     channels: int  # that come out
@@ -162,7 +162,7 @@ class GraphNetwork(PictureNetwork):
         return made + interpolate(x, scale_factor=self.scale, mode="nearest") if self.onto_given else made
 
 
-def fitted(graph: Graph, channels: int) -> Fit:
+def fitted(graph: Graph, channels: int) -> GraphFit:
     """What a graph of that many channels does to pictures; raises :class:`WeightsError` as :class:`GraphNetwork`."""
     scales = graph.scales()
     scale, step = scales[graph.made], math.lcm(*(value.denominator for value in scales.values()))
@@ -186,5 +186,5 @@ def fitted(graph: Graph, channels: int) -> Fit:
         floats = math.ceil(WORKING * alive / (n * (n + step)))
         if floats > MOST_FLOATS:
             raise WeightsError(f"it holds {floats} numbers for each pixel, and at most {MOST_FLOATS} are known here")
-        return Fit(deep, int(scale), step, border, floats)
+        return GraphFit(deep, int(scale), step, border, floats)
     raise WeightsError(reason)

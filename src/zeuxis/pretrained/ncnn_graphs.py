@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from zeuxis.errors import WeightsError
-from zeuxis.nn.graph_network import Graph, GraphNetwork, Step
+from zeuxis.nn.graph_network import Graph, GraphNetwork, GraphStep
 from zeuxis.pretrained.ncnn_files import GraphLayer
 from zeuxis.pretrained.ncnn_layers import computed
 from zeuxis.pretrained.ncnn_numbers import NcnnNetwork
@@ -34,7 +34,7 @@ def graph_of(read: NcnnNetwork) -> Graph:
     """The layers that compute something, in their order; raises :class:`WeightsError` as :func:`graph_network`."""
     stands_for: dict[str, str] = {}
     given: list[str] = []
-    steps: list[Step] = []
+    steps: list[GraphStep] = []
     none: Mapping[str, Tensor] = {}
     for layer in read.layers:
         takes = tuple(stands_for.get(name, name) for name in layer.inputs)
@@ -47,7 +47,7 @@ def graph_of(read: NcnnNetwork) -> Graph:
         else:
             found = computed(layer, read.tensors.get(layer.name, none))
             name = f"layer {layer.name} ({layer.kind})"
-            steps.append(Step(name, found.module, takes, layer.outputs, found.shapes, found.sees, found.grows))
+            steps.append(GraphStep(name, found.module, takes, layer.outputs, found.shapes, found.sees, found.grows))
     if len(given) != 1:
         raise WeightsError(f"it takes {len(given)} things, where it is to take one picture")
     used = {name for step in steps for name in step.takes}

@@ -36,7 +36,7 @@ class NcnnNetwork:
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldNumbers:
     """Some numbers of a layer: what they are, their shape, and whether a tag before them says how they are kept."""
 
     part: str
@@ -62,55 +62,55 @@ def read_network(graph: Path, numbers: Path) -> NcnnNetwork:
 # -- what each kind of layer holds ----------------------------------------------------------------------
 
 
-def _nothing(layer: GraphLayer) -> Sequence[Held]:
+def _nothing(layer: GraphLayer) -> Sequence[HeldNumbers]:
     return ()
 
 
-def _convolution(layer: GraphLayer) -> Sequence[Held]:
+def _convolution(layer: GraphLayer) -> Sequence[HeldNumbers]:
     """Kernels ``(out, in / groups, h, w)``, transposed ones too, and biases."""
     out, wide, count = layer.whole(0), layer.whole(1), layer.whole(6)
     high = layer.whole(11, wide)
     each = out * wide * high
     if min(out, wide, high, count) < 1 or count % each:
         raise WeightsError(f"layer {layer.name} has {count} weights, for {out} kernels of {wide}x{high}")
-    weight = Held("weight", (out, count // each, high, wide), tagged=True)
+    weight = HeldNumbers("weight", (out, count // each, high, wide), tagged=True)
     return (weight, *_biases(layer, 5, out))
 
 
-def _inner_product(layer: GraphLayer) -> Sequence[Held]:
+def _inner_product(layer: GraphLayer) -> Sequence[HeldNumbers]:
     out, count = layer.whole(0), layer.whole(2)
     if min(out, count) < 1 or count % out:
         raise WeightsError(f"layer {layer.name} has {count} weights, for {out} sums")
-    return (Held("weight", (out, count // out), tagged=True), *_biases(layer, 1, out))
+    return (HeldNumbers("weight", (out, count // out), tagged=True), *_biases(layer, 1, out))
 
 
-def _biases(layer: GraphLayer, key: int, out: int) -> Sequence[Held]:
+def _biases(layer: GraphLayer, key: int, out: int) -> Sequence[HeldNumbers]:
     if layer.whole(8):
         raise WeightsError(f"layer {layer.name} is quantised to whole numbers: give the network in half precision")
-    return (Held("bias", (out,)),) if layer.whole(key) else ()
+    return (HeldNumbers("bias", (out,)),) if layer.whole(key) else ()
 
 
-def _slopes(layer: GraphLayer) -> Sequence[Held]:
-    return (Held("slope", (layer.whole(0),)),)
+def _slopes(layer: GraphLayer) -> Sequence[HeldNumbers]:
+    return (HeldNumbers("slope", (layer.whole(0),)),)
 
 
-def _scale(layer: GraphLayer) -> Sequence[Held]:
+def _scale(layer: GraphLayer) -> Sequence[HeldNumbers]:
     if layer.whole(0) == OF_INPUT:
         return ()
-    return (Held("weight", (layer.whole(0),)), *_biases(layer, 1, layer.whole(0)))
+    return (HeldNumbers("weight", (layer.whole(0),)), *_biases(layer, 1, layer.whole(0)))
 
 
-def _batch_norm(layer: GraphLayer) -> Sequence[Held]:
-    return [Held(part, (layer.whole(0),)) for part in ("weight", "mean", "variance", "bias")]
+def _batch_norm(layer: GraphLayer) -> Sequence[HeldNumbers]:
+    return [HeldNumbers(part, (layer.whole(0),)) for part in ("weight", "mean", "variance", "bias")]
 
 
-def _constant(layer: GraphLayer) -> Sequence[Held]:
+def _constant(layer: GraphLayer) -> Sequence[HeldNumbers]:
     """Channels, rows, columns, where they are said."""
     sides = (layer.whole(2), layer.whole(1), layer.whole(0))
-    return (Held("value", tuple(side for side in sides if side), tagged=layer.whole(21, 1) == 0),)
+    return (HeldNumbers("value", tuple(side for side in sides if side), tagged=layer.whole(21, 1) == 0),)
 
 
-HELD: Mapping[str, Callable[[GraphLayer], Sequence[Held]]] = {
+HELD: Mapping[str, Callable[[GraphLayer], Sequence[HeldNumbers]]] = {
     "BatchNorm": _batch_norm,
     "Convolution": _convolution,
     "ConvolutionDepthWise": _convolution,
@@ -150,7 +150,7 @@ class _Numbers:
             raise WeightsError(f"{self.path}: {error}") from None
         return {one.part: self._read(one, layer).reshape(one.shape) for one in held}
 
-    def _read(self, held: Held, layer: GraphLayer) -> Tensor:
+    def _read(self, held: HeldNumbers, layer: GraphLayer) -> Tensor:
         if not held.shape or min(held.shape) < 1:
             raise WeightsError(f"{self.path}: layer {layer.name} has a {held.part} of {held.shape or 'no'} numbers")
         count = math.prod(held.shape)

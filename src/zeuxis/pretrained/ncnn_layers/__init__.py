@@ -35,18 +35,18 @@ CONVOLVED = (*range(7), *range(9, 17), 18)
 
 
 @dataclass(frozen=True)
-class Kind:
+class LayerKind:
     """How a kind of layer is computed, and the settings that are known of it."""
 
     compute: Compute
     keys: frozenset[int] = frozenset()
 
 
-def _kind(compute: Compute, *keys: int) -> Kind:
-    return Kind(compute, frozenset(keys))
+def _kind(compute: Compute, *keys: int) -> LayerKind:
+    return LayerKind(compute, frozenset(keys))
 
 
-LAYERS: Mapping[str, Kind] = {
+LAYERS: Mapping[str, LayerKind] = {
     "BatchNorm": _kind(batch_norm, 0, 1),
     "BinaryOp": _kind(binary, 0, 1, 2),
     "Clip": _kind(bounded, 0, 1),

@@ -15,7 +15,7 @@ from zeuxis.pretrained.ncnn_layers.parts import Computed, Numbers, Shapes, fille
 
 
 @dataclass(frozen=True)
-class Window:
+class KernelWindow:
     """What goes over a picture: each pair is of rows and of columns, each pair of pairs of both sides."""
 
     size: tuple[int, int]
@@ -36,11 +36,11 @@ class Window:
         return self.rows[0] == self.rows[1] and self.columns[0] == self.columns[1]
 
 
-def _window(layer: GraphLayer) -> Window:
+def _window(layer: GraphLayer) -> KernelWindow:
     wide, across, apart = layer.whole(1), layer.whole(3, 1), layer.whole(2, 1)
     left = layer.whole(4)
     top = layer.whole(14, left)
-    found = Window(
+    found = KernelWindow(
         (layer.whole(11, wide), wide),
         across,
         (layer.whole(12, apart), apart),

@@ -42,7 +42,7 @@ def of_channels(count: int) -> Callable[[Shape], Shapes]:
 
 @dataclass(frozen=True)
 class Computed:
-    """A layer as a module; the rest as :class:`zeuxis.nn.graph_network.Step` has it."""
+    """A layer as a module; the rest as :class:`zeuxis.nn.graph_network.GraphStep` has it."""
 
     module: nn.Module
     shapes: Callable[..., Shapes] = together
