@@ -138,7 +138,7 @@ def run_by_ncnn(graph: Path, x: np.ndarray) -> np.ndarray:
     net.opt.use_bf16_storage = net.opt.use_winograd_convolution = False
     assert net.load_param(str(graph)) == 0 and net.load_model(str(graph.with_suffix(".bin"))) == 0
     run = net.create_extractor()
-    run.input("x", ncnn.Mat(x).clone())
+    run.input(net.input_names()[0], ncnn.Mat(x).clone())
     _, made = run.extract(net.output_names()[0])
     return np.array(made)
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import Command
-from ncnn_graphs import written
+from ncnn_graphs import run_by_ncnn, written
 from PIL import Image
 
 from zeuxis.api.restore import restore
 from zeuxis.api.restore_models import published, restorer_for
 from zeuxis.errors import Unsupported, UsageError, WeightsError
-from zeuxis.nn.rrdb import RRDBNet
-from zeuxis.pretrained.upscalers import UPSCALERS, ToldNoise, Wheel, load_upscaler, wheel_folder
+from zeuxis.knobs import parsed
+from zeuxis.nn.graph_network import GraphNetwork
+from zeuxis.pretrained.upscalers import REALESRGAN, UPSCALERS, ToldNoise, Wheel, load_upscaler, wheel_folder
 from zeuxis.provenance.record import read_record
 
 
@@ -129,7 +131,37 @@ def test_a_users_own_graph_is_a_restorer(tmp_path: Path) -> None:
     graph = written(["Convolution c 1 1 x y 0=12 1=3 4=1 6=324", "PixelShuffle p 1 1 y z 0=2"], tmp_path, "mine")
     found = restorer_for(graph, None)
     assert (found.task, found.network.scale, found.network.reach) == ("enlarge:2", 2, 1)
-    assert not isinstance(found.network, RRDBNet)
+    assert isinstance(found.network, GraphNetwork)
     graph = written(["Convolution c 1 1 x y 0=3 1=3 4=1 6=513"], tmp_path, "told")
     with pytest.raises(WeightsError, match="of 19 channels it makes 3: give a network from pictures to pictures"):
         restorer_for(graph, None)
+
+
+# -- the published files, where they are installed -----------------------------------------------------
+
+INSTALLED = [name for name, one in UPSCALERS.items() if one.wheel is not REALESRGAN and wheel_folder(one.wheel)]
+
+
+@pytest.mark.skipif(find_spec("ncnn") is None, reason="ncnn is not installed")
+@pytest.mark.parametrize("name", INSTALLED)
+def test_a_published_network_makes_what_ncnn_makes(name: str) -> None:
+    """At each strength of noise, of a smooth picture: what is like none makes some networks run away."""
+    coarse = torch.rand(1, 3, 5, 6, generator=torch.Generator().manual_seed(0))
+    picture = torch.nn.functional.interpolate(coarse, (16, 20), mode="bicubic").clamp(0, 1)
+    one = UPSCALERS[name]
+    levels = ["0", "15"] if isinstance(one, ToldNoise) else list(one.stems)
+    for level in levels:
+        how = parsed(name, one.knobs, [("noise", level)] if one.knobs else [])
+        network = load_upscaler(name, [f"noise={level}"] if one.knobs else []).network
+        assert isinstance(network, GraphNetwork)
+        b, asked = network.border, one.asked(how)
+        wide = torch.nn.functional.pad(picture, (b, b, b, b), mode="replicate")[0]
+        maps = torch.tensor(asked.maps).view(-1, 1, 1).expand(-1, *wide.shape[1:])
+        folder = wheel_folder(one.wheel)
+        assert folder is not None
+        theirs = run_by_ncnn(folder / f"{asked.stem}.param", torch.cat([wide, maps]).numpy())
+        with torch.inference_mode():
+            ours = network(picture)[0]
+        if one.onto_given:
+            ours = ours - picture[0].repeat_interleave(one.scale, 1).repeat_interleave(one.scale, 2)
+        assert np.abs(ours.numpy() - theirs).max() < 0.01 / 255
