@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from zeuxis.api.restore import restore
-from zeuxis.pretrained.upscalers import UPSCALERS, load_upscaler, wheel_folder
+from zeuxis.pretrained.upscalers import REALESRGAN, UPSCALERS, load_upscaler, wheel_folder
 
 TILE, BORDER = 200, 10
 APART = 4  # levels that boxes of the middle may differ by: those who give a border to it see other surroundings
@@ -56,12 +56,12 @@ def ours(name: str, _clone: str, _threads: int) -> Program:
 
 def ncnn_runner(name: str, _clone: str, threads: int) -> Program:
     ncnn: Any = importlib.import_module("ncnn")
-    folder = wheel_folder()
+    folder = wheel_folder(REALESRGAN)
     assert folder is not None
     net = ncnn.Net()
     net.opt.use_vulkan_compute = False
     net.opt.num_threads = threads
-    stem = folder / UPSCALERS[name].stem
+    stem = folder / name
     net.load_param(f"{stem}.param")
     net.load_model(f"{stem}.bin")
     scale = UPSCALERS[name].scale
@@ -141,7 +141,11 @@ def noise(file: Path, size: int) -> Path:
 def main() -> None:
     parser = _race.arguments(__doc__, size=256)
     parser.set_defaults(turns=3)
-    parser.add_argument("--model", choices=UPSCALERS, default="realesr-animevideov3-x2")
+    parser.add_argument(
+        "--model",
+        choices=[name for name, one in UPSCALERS.items() if one.wheel is REALESRGAN],
+        default="realesr-animevideov3-x2",
+    )
     parser.add_argument("--clone", required=True, help="a checkout of the authors' repository")
     parser.add_argument("--program", choices=PROGRAMS)
     given = parser.parse_args()

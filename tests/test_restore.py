@@ -572,7 +572,7 @@ def test_a_result_that_memory_cannot_hold_is_said_before(
 def test_tasks_that_nothing_at_hand_does_are_refused(
     same: Path, twice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zeuxis.pretrained.upscalers.wheel_folder", lambda: None)
+    monkeypatch.setattr("zeuxis.pretrained.upscalers.wheel_folder", lambda wheel: None)
     for model, task, error, words in [
         (None, None, UsageError, "say what to do"),
         (None, "enlarge:5", Unsupported, "zeuxis train sr-resnet --data ~/photos --scale 5 trains one"),

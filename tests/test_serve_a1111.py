@@ -139,8 +139,11 @@ def test_extras_want_an_upscaler_that_there_is(client: webuiapi.WebUIApi, monkey
     given = Image.open(io.BytesIO(png(8, 8)))
     with pytest.raises(RuntimeError) as refused:
         client.extra_single_image(given, upscaler_1="None")
-    assert refused.value.args[0] == 400 and "realesrgan-x4plus" in json.loads(refused.value.args[1])["error"]["message"]
-    monkeypatch.setattr("zeuxis.pretrained.upscalers.wheel_folder", lambda: None)
+    assert refused.value.args[0] == 400 and "realcugan-x4" in json.loads(refused.value.args[1])["error"]["message"]
+    with pytest.raises(RuntimeError) as refused:
+        client.extra_single_image(given, upscaler_1="waifu2x-denoise")
+    assert refused.value.args[0] == 400 and "unknown upscaler 'waifu2x-denoise'" in refused.value.args[1]
+    monkeypatch.setattr("zeuxis.pretrained.upscalers.wheel_folder", lambda wheel: None)
     with pytest.raises(RuntimeError) as refused:
         client.extra_single_image(given, upscaler_1="realesrgan-x4plus", upscaling_resize=4)
     assert refused.value.args[0] == 400 and "pip install" in refused.value.args[1]

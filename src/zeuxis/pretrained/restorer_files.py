@@ -11,12 +11,15 @@ from safetensors.torch import load_file
 from zeuxis.errors import UsageError, WeightsError, paths_near
 from zeuxis.escaping import word
 from zeuxis.files import file_hash, other_format, why_no_tensors
+from zeuxis.knobs import Sampling
 from zeuxis.pretrained.kind import told_of_wrapper
-from zeuxis.pretrained.ncnn_files import read_network
+from zeuxis.pretrained.ncnn_graphs import graph_network
 from zeuxis.pretrained.ncnn_networks import network_of
+from zeuxis.pretrained.ncnn_numbers import read_network
 from zeuxis.pretrained.parts import PICKLES
 from zeuxis.pretrained.restorer import Restorer, task_of
 from zeuxis.pretrained.restorer_keys import is_restorer, read_public
+from zeuxis.pretrained.upscalers import Upscaler
 
 UNKNOWN_LICENCE = "not known: see where the file is from"
 
@@ -51,10 +54,29 @@ def load_restorer_file(path: Path) -> Restorer:
 
 
 def load_ncnn(name: str, graph: Path, numbers: Path, licence: str) -> Restorer:
-    """The restorer called ``name`` in ncnn's two files; raises as :func:`zeuxis.pretrained.ncnn_files.read_network`."""
+    """The restorer called ``name`` in ncnn's two files.
+
+    Raises as :func:`zeuxis.pretrained.ncnn_numbers.read_network`, and where they are no network for pictures.
+    """
     network = network_of(read_network(graph, numbers), name)
-    whole = hashlib.sha256(graph.read_bytes() + numbers.read_bytes()).hexdigest()
-    return Restorer(name, network, task_of(network), whole, licence)
+    return Restorer(name, network, task_of(network), _hash_of(graph, numbers), licence)
+
+
+def load_published(name: str, folder: Path, upscaler: Upscaler, how: Sampling) -> Restorer:
+    """The restorer of a wheel whose networks lie in ``folder``; raises as :func:`load_ncnn`."""
+    asked = upscaler.asked(how)
+    graph, numbers = (folder / f"{asked.stem}.{end}" for end in ("param", "bin"))
+    read = read_network(graph, numbers)
+    plain = not asked.maps and not upscaler.onto_given
+    network = (
+        network_of(read, name) if plain else graph_network(read, name, maps=asked.maps, onto_given=upscaler.onto_given)
+    )
+    turned = tuple(sorted(how.items()))
+    return Restorer(name, network, upscaler.task, _hash_of(graph, numbers), upscaler.licence, knobs=turned)
+
+
+def _hash_of(graph: Path, numbers: Path) -> str:
+    return hashlib.sha256(graph.read_bytes() + numbers.read_bytes()).hexdigest()
 
 
 def holds_restorer(file: Path) -> bool:

@@ -24,7 +24,7 @@ from zeuxis.data.picture import composited, transparent
 from zeuxis.errors import UnknownName, UsageError, ZeuxisError
 from zeuxis.files import write_draft
 from zeuxis.knobs import COMMON
-from zeuxis.pretrained.upscalers import UPSCALERS, wheel_folder
+from zeuxis.pretrained.upscalers import UPSCALERS, Upscaler, wheel_folder
 from zeuxis.provenance.parameters import parameters, read_parameters
 from zeuxis.provenance.record import read_record
 from zeuxis.sampler_names import called
@@ -237,13 +237,18 @@ def sd_models(service: TheService) -> list[dict[str, Any]]:
     ]
 
 
+def _enlarging() -> dict[str, Upscaler]:
+    """The published restorers that enlarge."""
+    return {name: one for name, one in UPSCALERS.items() if one.scale > 1}
+
+
 @routes.get("/upscalers")
 def upscalers() -> list[dict[str, Any]]:
     """The published restorers that are installed."""
-    known = UPSCALERS.items() if wheel_folder() is not None else ()
     return [
         {"name": name, "model_name": name, "model_path": None, "model_url": None, "scale": one.scale}
-        for name, one in known
+        for name, one in _enlarging().items()
+        if wheel_folder(one.wheel) is not None
     ]
 
 
@@ -278,8 +283,8 @@ def png_info(service: TheService, asked: GivenImage) -> dict[str, Any]:
 async def extra_single_image(service: TheService, request: Request, asked: Extra) -> ImageMade:
     """A picture enlarged by a published restorer."""
     scale = round(asked.upscaling_resize)
-    if asked.upscaler_1 not in UPSCALERS:
-        raise ParameterRefused("upscaler_1", str(UnknownName("upscaler", asked.upscaler_1, UPSCALERS)))
+    if asked.upscaler_1 not in _enlarging():
+        raise ParameterRefused("upscaler_1", str(UnknownName("upscaler", asked.upscaler_1, _enlarging())))
     if scale != asked.upscaling_resize or scale < 2:
         raise ParameterRefused("upscaling_resize", f"upscaling_resize {asked.upscaling_resize:g}: give 2, 3 or 4")
     upload = await run_in_threadpool(lambda: service.take(_decoded(asked.image)))

@@ -103,10 +103,9 @@ def model(service: TheService, name: AnyName) -> ModelResponse:
 @routes.get("/restorers")
 def restorers() -> list[RestorerResponse]:
     """The restorers that are known by name; runs of restorers are among the models."""
-    here = wheel_folder() is not None
     mine = [RestorerResponse(name=name, task=one.task, about=one.about, here=True) for name, one in SHIPPED.items()]
     return mine + [
-        RestorerResponse(name=name, task=f"enlarge:{one.scale}", about=one.about, here=here)
+        RestorerResponse(name=name, task=one.task, about=one.about, here=wheel_folder(one.wheel) is not None)
         for name, one in UPSCALERS.items()
     ]
 
