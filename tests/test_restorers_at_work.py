@@ -50,6 +50,12 @@ def test_a_photograph_is_inpainted_where_its_mask_is_light(tmp_path: Path) -> No
     (made,) = restore([picture], run, f"inpaint:{tmp_path / 'mask.png'}").done
     one, other = np.asarray(Image.open(picture)), np.asarray(Image.open(made))
     assert np.array_equal(one[mask == 0], other[mask == 0]) and not np.array_equal(one, other)
+    for k, (many, says) in enumerate(
+        ((mask, ()), (255 - mask, ("is light in 91%",)), (np.where(mask, 255, 90), ("neither dark nor light in 91%",)))
+    ):
+        Image.fromarray(many.astype(np.uint8)).save(tmp_path / "mask.png")
+        notes = restore([picture], run, f"inpaint:{tmp_path / 'mask.png'}", out=tmp_path / f"doubt-{k}.png").notes
+        assert len(notes) == len(says) and all(say in note for say, note in zip(says, notes, strict=True))
     for wrong, message in (
         (np.zeros((18, 26)), "nothing"),
         (np.full((18, 26), 255), "all of it"),

@@ -605,6 +605,28 @@ def test_a_dark_picture_of_16_bits_is_told_of(tmp_path: Path) -> None:
     )
 
 
+def test_what_of_a_picture_is_not_translated_is_told(tmp_path: Path) -> None:
+    spec = DataSpec(Shape(3, 16, 16), source_shape=Shape(3, 16, 16), provides=frozenset({"source"}))
+    card = {"data": "x", "sha256": "0" * 64}
+    model = Model("m", build("pix2pix", spec, {"ngf": 2, "depth": 4, "ndf": 2, "patch": 1}), card)
+    clear, plain = Image.new("RGBA", (16, 16), (9, 9, 9, 0)), Image.new("RGB", (16, 16), (9, 9, 9))
+    clear.save(tmp_path / "a.png")
+    plain.save(tmp_path / "b.tif", save_all=True, append_images=[plain])
+    plain.save(tmp_path / "c.png")
+    notes = translate(model, [tmp_path / "a.png", tmp_path / "b.tif", tmp_path / "c.png"], tmp_path / "out").notes
+    assert [note.partition(": ")[2] for note in notes] == [
+        "what is transparent in it was white to the model, and the result has no transparency",
+        "it has 2 pages: the first is translated",
+    ]
+
+
+def test_a_restorer_that_translates_says_what_restores(tmp_path: Path) -> None:
+    spec = DataSpec(Shape(3, 16, 16), source_shape=Shape(3, 16, 16), provides=frozenset({"source"}))
+    model = Model("m", build("dncnn", spec, {"width": 2, "depth": 3}), {"data": "x | noise:0.1", "sha256": "0" * 64})
+    (note,) = translate(model, [pictures(tmp_path / "in", 1, (16, 16))], tmp_path / "out").notes
+    assert "zeuxis restore PICTURE --model m makes the whole" in note
+
+
 @pytest.mark.parametrize(
     ("data", "told"),
     [

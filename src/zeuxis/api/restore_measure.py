@@ -33,6 +33,7 @@ from zeuxis.errors import UnknownName, UsageError
 from zeuxis.metrics.frechet import Moments, frechet
 from zeuxis.metrics.record import Figure
 from zeuxis.metrics.similarity import WINDOW, cropped, psnr, psnr_y, ssim_y
+from zeuxis.metrics.table import CALLED
 from zeuxis.metrics.table import METRICS as TABLE
 from zeuxis.nn.picture_network import PictureNetwork
 from zeuxis.nn.streamed_tiles import Place, in_rows, tiling_for
@@ -77,7 +78,10 @@ def measure_restorer(
     """
     for metric in metrics:
         if metric not in KNOWN:
-            raise UnknownName("metric of what is restored", metric, KNOWN)
+            here = CALLED.get(metric.casefold())
+            raise UnknownName(
+                "metric of what is restored", metric, KNOWN, f"(it is {here} here)" if here in KNOWN else ""
+            )
     if parse_pairing(pair) is not None:
         raise UsageError(
             f"--pair {pair}: what is damaged here is whole pictures; of pairs that a folder holds zeuxis evaluate RUN "
