@@ -21,6 +21,7 @@ from zeuxis.data import folder, survey
 from zeuxis.data.arrange import arrange
 from zeuxis.data.check import check
 from zeuxis.data.folder import open_folder
+from zeuxis.data.library import open_source
 from zeuxis.data.source import Source
 from zeuxis.errors import DataError, UnknownName, UsageError
 from zeuxis.spec import DataSpec, Shape
@@ -177,6 +178,20 @@ def test_pairs_that_lie_in_one_folder_are_told_of(root: Path, one: str, other: s
         put(root / f"{other.format(k)}.png", photo(k + 10))
     said = [line for line in open_folder(root, 8).remarks if "are a pair" in line]
     assert len(said) == pair and all(f"{one.format(0)}.png and {other.format(0)}.png" in line for line in said)
+
+
+@pytest.mark.parametrize(("size", "double"), [((32, 16), True), ((32, 17), False)])
+def test_pictures_that_may_be_two_are_told_of(root: Path, size: tuple[int, int], double: bool) -> None:
+    """As facades and maps are published, of which a recipe's own damage would be made."""
+    for k in range(10):
+        put(root / f"{k}.png", photo(k, size))
+    assert any("--pair halves" in line for line in open_folder(root, 8).remarks) == double
+    assert not any("--pair halves makes" in line for line in open_folder(root, 8, halves=True).remarks)
+
+
+def test_sources_of_a_folder_that_damage_replaces_are_told_of(root: Path) -> None:
+    plant(root, "gt", "lq")
+    assert any("holds are not used: 'grey' makes" in line for line in open_source(f"{root} | grey", 8).remarks)
 
 
 def test_grey_pictures_in_files_of_colours_are_told_of(root: Path) -> None:

@@ -189,6 +189,10 @@ class PictureDecoder:
                 file.close()
         if good and self.labels is None and len(good) in (empty, full):
             self.remarks.append(f"every mask is {'empty' if empty else 'full'}: look whether they are the right ones")
+        if self._double(names):
+            self.remarks.append(
+                "every picture is twice as wide as high: of two side by side in one file --pair halves makes pairs"
+            )
         if good and grey == len(good):
             self.remarks.append("every picture is grey, though their files hold colours: nothing is learnt of these")
         self.remarks += [*self.too_dark(), *self._brought(), *self._laid()]
@@ -197,6 +201,11 @@ class PictureDecoder:
             for side, name in enumerate(both):
                 np.save(folder / name, np.array([shapes[side] for shapes in self.shapes], np.int64).reshape(-1, 3))
         return good
+
+    def _double(self, names: Sequence[str]) -> bool:
+        """Whether pictures that have nothing beside them may be two each, as pix2pix's sets are published."""
+        sides = self._whole_sides
+        return len(names) == 1 and len(sides) > 1 and all(width == 2 * height for width, height in sides)
 
     def _laid(self) -> list[str]:
         """What becomes of transparency."""
