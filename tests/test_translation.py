@@ -455,7 +455,11 @@ def test_layouts_are_painted(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         assert np.array_equal(np.asarray(one), np.asarray(other))
     assert read_record(tmp_path / "numbers-made.png")["condition"].keys() == {"layout", "style"}
     assert (tmp_path / "numbers-made-sheet.png").is_file()
-    capsys.readouterr()
+    assert "its middle" not in capsys.readouterr().err
+    Image.fromarray(numbers[:32]).save(tmp_path / "wide.png")
+    given = ["--layout", str(tmp_path / "wide.png"), "--out", str(tmp_path / "wide-made.png")]
+    assert main(["paint", str(tmp_path / "model"), *given]) == 0
+    assert "wide.png: its middle was painted, 50% of it, at 32x32" in capsys.readouterr().err
     Image.new("RGB", (32, 32), (1, 2, 3)).save(tmp_path / "odd.png")
     assert main(["paint", str(tmp_path / "model"), "--layout", str(tmp_path / "odd.png")]) == 2
     assert "#010203" in (err := capsys.readouterr().err) and "#800000 ground" in err
