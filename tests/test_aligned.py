@@ -120,7 +120,7 @@ def test_what_is_no_pair_is_told(tmp_path: Path) -> None:
     Image.new("RGB", (26, 20)).save(folder / "LR/0000.png")
     refused("52x40, its source 26x20: 2 times as large, and 4 times is wanted (--pair enlarge:2)")
     pairs(folder, 4)
-    refused("is less than a window of 40: give a smaller --size", size=40)
+    refused("is less than a window of 40: leave it out, or train with a smaller --size", size=40)
     refused("4 must divide the size: --size 32", size=30, kind=UsageError)
     refused("write enlarge:4", data=f"{folder} | enlarge", kind=UsageError)
     refused("--pair bicubic:4", data="scenes | enlarge:4", kind=Unsupported)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from zeuxis.cli.options import recipe_of
 from zeuxis.data.augmented import ORDERS, augmented
 from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.library import data_of, open_source, trained_part
+from zeuxis.data.pairing import LayoutDrawn, coloured, paired
 from zeuxis.data.source import ArraySource
 from zeuxis.data.subset import SubsetSource, subset
 from zeuxis.data.unpaired import UnpairedSource
@@ -75,6 +77,15 @@ def test_each_epoch_varies_anew_and_an_example_is_the_same_in_any_company() -> N
     assert not torch.equal(first, later)
     assert torch.equal(source.pixels(INDEX[7:9]).image, first[7:9])
     assert source.fingerprint() == numbered().fingerprint()
+
+
+def test_a_layout_keeps_the_colours_of_its_classes_where_channels_are_exchanged() -> None:
+    layout = np.tile(np.arange(16, dtype=np.int64).reshape(1, 4, 4) % 3, (N, 1, 1))
+    clean = numbered(layout=layout)
+    clean.spec = replace(clean.spec, layout_names=("a", "b", "c"), provides=frozenset({"layout"}))
+    batch = augmented(paired(clean, LayoutDrawn()), ["channels"]).batch(INDEX)
+    assert len(ways(batch.image)) == len(ORDERS)
+    assert torch.equal(batch.condition.source, coloured(torch.from_numpy(layout)))
 
 
 def test_pictures_are_varied_before_their_damage() -> None:

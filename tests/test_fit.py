@@ -15,6 +15,7 @@ from torch import Tensor
 from zeuxis.api.contact import contact_sheet
 from zeuxis.api.evaluate import evaluate
 from zeuxis.api.model import load
+from zeuxis.api.pictures import sheet
 from zeuxis.api.runs import train
 from zeuxis.batch import Batch, Shape, joined, to_uint8
 from zeuxis.catalog.assemble import build_for
@@ -556,6 +557,13 @@ def test_pictures_of_several_shapes_are_not_stretched_on_a_sheet(root: Path) -> 
     assert (step == 0).mean() > 0.9, "rows of a plaid stay rows"
     columns = inside.sum(0).max(), inside.sum(1).max()
     assert all(0 < c < n for c, n in zip(columns, sheet.shape, strict=False)), "white shows around the pictures"
+
+
+def test_pictures_of_several_shapes_keep_them_side_by_side() -> None:
+    page = np.asarray(sheet([Image.new("RGB", (40, 20), "red"), Image.new("RGB", (10, 20), "blue")], 2, 2, gap=0))
+    red, blue = ((page == colour).all(-1) for colour in ((255, 0, 0), (0, 0, 255)))
+    assert page.shape == (40, 160, 3) and red[:, :80].all() and not blue[:, :110].any()
+    assert blue[:, 110:130].all() and blue.sum() == 40 * 20, "as high as there is room, in the middle"
 
 
 def test_the_command_line_passes_it_on(root: Path) -> None:

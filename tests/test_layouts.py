@@ -21,6 +21,7 @@ from zeuxis.data import folder, survey
 from zeuxis.data.arrange import arrange
 from zeuxis.data.check import check
 from zeuxis.data.folder import open_folder
+from zeuxis.data.library import open_source
 from zeuxis.data.source import Source
 from zeuxis.errors import DataError, UnknownName, UsageError
 from zeuxis.spec import DataSpec, Shape
@@ -140,6 +141,65 @@ def test_pairs_of_other_names_are_told_of(root: Path) -> None:
         put(root / "A" / f"{k}.png", Image.new("L", (8, 8), 100 + k))
         put(root / "B" / f"other-{k}.png", Image.new("L", (8, 8), 10 + k))
     assert "2 classes, a folder each (and no pairs: " in check(root).read
+
+
+@pytest.mark.parametrize("scenes", [("a", "b"), ("a", "b", "c")])
+def test_pairs_within_each_folder_of_a_scene(root: Path, scenes: tuple[str, ...]) -> None:
+    """As GoPro's frames lie, of which ``blur_gamma`` is a third folder; classes they are not."""
+    for k, scene in enumerate(scenes):
+        for n in range(6):
+            for kind, shade in (("sharp", 100), ("blur", 10), ("blur_gamma", 200)):
+                put(root / "train" / scene / kind / f"{n}.png", Image.new("L", (8, 8), shade + 10 * k + n))
+    put(root / "test" / "z" / "sharp" / "7.png", Image.new("L", (8, 8), 107))
+    put(root / "test" / "z" / "blur" / "7.png", Image.new("L", (8, 8), 17))
+    found, held_out = open_folder(root, 8), open_folder(root, 8, "test")
+    assert found.spec.provides == held_out.spec.provides == {"source"} and found.spec.class_names == ()
+    batch = found.pixels(torch.arange(len(found)))
+    assert batch.condition.source is not None and len(held_out) == 1
+    assert (batch.image.long() - batch.condition.source.long() == 90).all(), "of one scene, the sharp one is learnt"
+    assert "pictures of sharp/ with their source in blur/ of every folder" in found.remarks[0]
+
+
+def test_folders_in_classes_are_no_pairs_where_names_differ(root: Path) -> None:
+    for name in ("cats", "dogs"):
+        plant(root, f"{name}/before")
+        plant(root, f"{name}/after", start=20)
+    assert open_folder(root, 8).spec.class_names == ("cats", "dogs")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "pair"),
+    [("{}_HR", "{}_LR2", True), ("{}", "{}_mask001", True), ("s{}_GT_010", "s{}_NOISY_010", True),
+     ("{}_left", "{}_right", False)],
+)  # fmt: skip
+def test_pairs_that_lie_in_one_folder_are_told_of(root: Path, one: str, other: str, pair: bool) -> None:
+    for k in range(10):
+        put(root / f"{one.format(k)}.png", photo(k))
+        put(root / f"{other.format(k)}.png", photo(k + 10))
+    said = [line for line in open_folder(root, 8).remarks if "are a pair" in line]
+    assert len(said) == pair and all(f"{one.format(0)}.png and {other.format(0)}.png" in line for line in said)
+
+
+@pytest.mark.parametrize(("size", "double"), [((32, 16), True), ((32, 17), False)])
+def test_pictures_that_may_be_two_are_told_of(root: Path, size: tuple[int, int], double: bool) -> None:
+    """As facades and maps are published, of which a recipe's own damage would be made."""
+    for k in range(10):
+        put(root / f"{k}.png", photo(k, size))
+    assert any("--pair halves" in line for line in open_folder(root, 8).remarks) == double
+    assert not any("--pair halves makes" in line for line in open_folder(root, 8, halves=True).remarks)
+
+
+def test_sources_of_a_folder_that_damage_replaces_are_told_of(root: Path) -> None:
+    plant(root, "gt", "lq")
+    assert any("holds are not used: 'grey' makes" in line for line in open_source(f"{root} | grey", 8).remarks)
+
+
+def test_grey_pictures_in_files_of_colours_are_told_of(root: Path) -> None:
+    for k in range(10):
+        put(root / f"{k}.png", photo(k, mode="L").convert("RGB"))
+    assert any("every picture is grey" in line for line in open_folder(root, 8).remarks)
+    put(root / "a.png", photo(8))
+    assert not any("every picture is grey" in line for line in open_folder(root, 8).remarks)
 
 
 @pytest.mark.parametrize("masks", ["masks", "Masks", "labels", "MASK", "SegmentationClass"])
@@ -472,7 +532,7 @@ def test_an_empty_folder_is_listed(root: Path) -> None:
 def test_few_pictures_are_enough_to_train_on(root: Path, n: int) -> None:
     many(root, n)
     assert (len(open_folder(root, 8)), len(open_folder(root, 8, "val"))) == (n, n)
-    assert "too few pictures to hold any out" in told(open_folder(root, 8, "val"))[1]
+    assert "too few pictures to hold any out" in told(open_folder(root, 8, "val"))[-1]
     with pytest.raises(DataError, match="too few pictures to set any apart for 'test'"):
         open_folder(root, 8, "test")
 

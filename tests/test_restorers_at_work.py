@@ -21,7 +21,7 @@ from zeuxis.cli.train import _next as said_next
 from zeuxis.conditions import FIELDS
 from zeuxis.data.degraded import DegradedSource
 from zeuxis.data.library import open_source
-from zeuxis.errors import Unsupported, UsageError, ZeuxisError
+from zeuxis.errors import DataError, Unsupported, UsageError, ZeuxisError
 from zeuxis.game import System
 from zeuxis.metrics.similarity import cropped, luminance, psnr_y, ssim_y
 from zeuxis.metrics.table import METRICS
@@ -50,6 +50,12 @@ def test_a_photograph_is_inpainted_where_its_mask_is_light(tmp_path: Path) -> No
     (made,) = restore([picture], run, f"inpaint:{tmp_path / 'mask.png'}").done
     one, other = np.asarray(Image.open(picture)), np.asarray(Image.open(made))
     assert np.array_equal(one[mask == 0], other[mask == 0]) and not np.array_equal(one, other)
+    for k, (many, says) in enumerate(
+        ((mask, ()), (255 - mask, ("is light in 91%",)), (np.where(mask, 255, 90), ("neither dark nor light in 91%",)))
+    ):
+        Image.fromarray(many.astype(np.uint8)).save(tmp_path / "mask.png")
+        notes = restore([picture], run, f"inpaint:{tmp_path / 'mask.png'}", out=tmp_path / f"doubt-{k}.png").notes
+        assert len(notes) == len(says) and all(say in note for say, note in zip(says, notes, strict=True))
     for wrong, message in (
         (np.zeros((18, 26)), "nothing"),
         (np.full((18, 26), 255), "all of it"),
@@ -280,6 +286,15 @@ def test_a_mask_is_not_measured_by_pairs(tmp_path: Path) -> None:
     run = run_of(tmp_path, built("palette", network=UNET, condition="mask", steps=2), "x | strokes:3")
     with pytest.raises(UsageError, match="measured by zeuxis evaluate"):
         measure_restorer([photo(tmp_path)], run, "noise:0.1", f"inpaint:{tmp_path / 'mask.png'}")
+
+
+def test_what_is_no_picture_is_told_of_before_the_others_are_measured(tmp_path: Path) -> None:
+    """The last of a long folder would lose all figures."""
+    run, begun = run_of(tmp_path, built("dncnn", width=2, depth=3), "x | noise:0.1"), list[str]()
+    (tmp_path / "z.png").write_text("<html>")
+    with pytest.raises(DataError, match=r"z\.png: a page of HTML: leave it out"):
+        measure_restorer([photo(tmp_path), tmp_path / "z.png"], run, "noise:0.1", report=lambda at, _: begun.append(at))
+    assert not begun
 
 
 def test_scores_are_of_pictures_that_belong_to_sources() -> None:

@@ -455,7 +455,11 @@ def test_layouts_are_painted(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         assert np.array_equal(np.asarray(one), np.asarray(other))
     assert read_record(tmp_path / "numbers-made.png")["condition"].keys() == {"layout", "style"}
     assert (tmp_path / "numbers-made-sheet.png").is_file()
-    capsys.readouterr()
+    assert "its middle" not in capsys.readouterr().err
+    Image.fromarray(numbers[:32]).save(tmp_path / "wide.png")
+    given = ["--layout", str(tmp_path / "wide.png"), "--out", str(tmp_path / "wide-made.png")]
+    assert main(["paint", str(tmp_path / "model"), *given]) == 0
+    assert "wide.png: its middle was painted, 50% of it, at 32x32" in capsys.readouterr().err
     Image.new("RGB", (32, 32), (1, 2, 3)).save(tmp_path / "odd.png")
     assert main(["paint", str(tmp_path / "model"), "--layout", str(tmp_path / "odd.png")]) == 2
     assert "#010203" in (err := capsys.readouterr().err) and "#800000 ground" in err
@@ -603,6 +607,28 @@ def test_a_dark_picture_of_16_bits_is_told_of(tmp_path: Path) -> None:
     assert (
         note.startswith(str(tmp_path / "dark.png")) and "if it holds 12 bits, multiply its values by 16 first" in note
     )
+
+
+def test_what_of_a_picture_is_not_translated_is_told(tmp_path: Path) -> None:
+    spec = DataSpec(Shape(3, 16, 16), source_shape=Shape(3, 16, 16), provides=frozenset({"source"}))
+    card = {"data": "x", "sha256": "0" * 64}
+    model = Model("m", build("pix2pix", spec, {"ngf": 2, "depth": 4, "ndf": 2, "patch": 1}), card)
+    clear, plain = Image.new("RGBA", (16, 16), (9, 9, 9, 0)), Image.new("RGB", (16, 16), (9, 9, 9))
+    clear.save(tmp_path / "a.png")
+    plain.save(tmp_path / "b.tif", save_all=True, append_images=[plain])
+    plain.save(tmp_path / "c.png")
+    notes = translate(model, [tmp_path / "a.png", tmp_path / "b.tif", tmp_path / "c.png"], tmp_path / "out").notes
+    assert [note.partition(": ")[2] for note in notes] == [
+        "what is transparent in it was white to the model, and the result has no transparency",
+        "it has 2 pages: the first is translated",
+    ]
+
+
+def test_a_restorer_that_translates_says_what_restores(tmp_path: Path) -> None:
+    spec = DataSpec(Shape(3, 16, 16), source_shape=Shape(3, 16, 16), provides=frozenset({"source"}))
+    model = Model("m", build("dncnn", spec, {"width": 2, "depth": 3}), {"data": "x | noise:0.1", "sha256": "0" * 64})
+    (note,) = translate(model, [pictures(tmp_path / "in", 1, (16, 16))], tmp_path / "out").notes
+    assert "zeuxis restore PICTURE --model m makes the whole" in note
 
 
 @pytest.mark.parametrize(

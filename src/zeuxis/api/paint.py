@@ -13,12 +13,13 @@ from torch import Tensor
 from zeuxis.api.given import given
 from zeuxis.api.model import Model
 from zeuxis.api.pictures import Pictures, sheet, to_pil
-from zeuxis.api.still import layout_of, picture_of
+from zeuxis.api.still import layout_of, picture_of, size_of
 from zeuxis.data.pairing import borders, class_colours, coloured
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.knobs import Value
 from zeuxis.spec import Size
 
+LEAST_KEPT = 0.9  # of a layout, below which it is told
 TILE = 128  # pixels a side that small pictures of a sheet are enlarged to
 
 
@@ -72,6 +73,19 @@ def paint(
             raise UsageError(f"'{model.name}' is given its layout as the source: leave --source out")
         asked["source"] = source if source is not None or way is None else _drawn(classes, way)
     return drawn.sample(n, seed, knobs=knobs, **{name: value for name, value in asked.items() if value is not None})
+
+
+def cut_off(layout: Path, made: Pictures) -> str | None:
+    """A note, where more than a tenth of a layout was cut off to have the proportions of what was painted."""
+    width, height = size_of(layout, str(layout))
+    high, wide = made.tensor.shape[2:]
+    kept = min(width / height, wide / high) / max(width / height, wide / high)
+    if kept > LEAST_KEPT:
+        return None
+    return (
+        f"{layout}: its middle was painted, {kept:.0%} of it, at {wide}x{high}: --size WIDTHxHEIGHT gives the model "
+        "other proportions, where it can have them"
+    )
 
 
 def beside_layout(model: Model, layout: Any, style: Any, made: Pictures) -> Image.Image:

@@ -57,7 +57,8 @@ def spread(steps: Tensor, n: int) -> Tensor:
 def sheet(images: Sequence[Image.Image], columns: int | None = None, scale: int = 1, gap: int = 2) -> Image.Image:
     """The images side by side on white, row by row, each enlarged ``scale`` times without smoothing.
 
-    Where they differ in size, every one is brought to the widest and the tallest.
+    Where they differ in size, every one is enlarged as far as the widest and the tallest leave room, and none is
+    stretched.
     """
     columns = columns or math.ceil(math.sqrt(len(images)))
     rows = math.ceil(len(images) / columns)
@@ -65,8 +66,10 @@ def sheet(images: Sequence[Image.Image], columns: int | None = None, scale: int 
     page = Image.new("RGB", (columns * (w + gap) + gap, rows * (h + gap) + gap), "white")
     for k, image in enumerate(images):
         row, column = divmod(k, columns)
-        tile = image.resize((w, h), Image.Resampling.NEAREST)
-        page.paste(tile, (gap + column * (w + gap), gap + row * (h + gap)))
+        by = min(w / image.width, h / image.height)
+        across, down = max(1, round(by * image.width)), max(1, round(by * image.height))
+        tile = image.resize((across, down), Image.Resampling.NEAREST)
+        page.paste(tile, (gap + column * (w + gap) + (w - across) // 2, gap + row * (h + gap) + (h - down) // 2))
     return page
 
 

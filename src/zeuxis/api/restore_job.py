@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zeuxis.api.marks import other_marks
 from zeuxis.api.restore_faces import FaceMoved, restore_faces
-from zeuxis.api.restore_masks import hidden_by, mask_for
+from zeuxis.api.restore_masks import doubts_about, hidden_by, mask_for
 from zeuxis.api.restore_page import busiest, shown_of
 from zeuxis.api.restore_panorama import Widening, alpha_beside, beside_nothing, widened, widening_of
 from zeuxis.api.restore_paths import Errand
@@ -107,8 +107,15 @@ class RestoringJob:
         raise UsageError(f"{errand.target} is there, and is {what}: give another --out, or --overwrite")
 
     def opened(self, errand: Errand) -> OpenedPicture:
-        """The picture, with the channels that its result has; raises as :func:`open_for_restoring`."""
+        """The picture, with the channels that its result has, and with what is doubtful about its mask among its notes.
+
+        Raises as :func:`open_for_restoring`, and as :func:`hidden_by` where there is a mask.
+        """
         given = open_for_restoring(errand.source)
+        if (mask := mask_for(self.restorer.mask, errand)) is not None:
+            height, width = given.colours.shape[:2]
+            doubts = doubts_about(mask, hidden_by(mask, errand.source, width, height))
+            given = replace(given, notes=(*given.notes, *doubts))
         return in_colour(given) if self.restorer.task == "colorize" and given.colours.shape[2] == 1 else given
 
     def places(self, errand: Errand, given: OpenedPicture) -> tuple[FacePlace, ...]:

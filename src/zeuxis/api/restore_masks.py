@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor
 
 from zeuxis.api.restore_paths import Errand
 from zeuxis.api.restore_picture import header_of
-from zeuxis.api.still import mask_of
-from zeuxis.data.picture import SUFFIXES, PictureRefused
+from zeuxis.api.still import OPAQUE, mask_of
+from zeuxis.data.picture import SUFFIXES, PictureRefused, composited, read_kept, transparent
 from zeuxis.errors import UsageError
+
+MOST_HIDDEN = 0.5  # of a picture: more is told, for what was to stay may have been marked
+DARK, LIGHT = 32, 223  # levels that are plainly one or the other
+MOST_BETWEEN = 0.1  # of a mask's pixels: more is told
 
 
 def mask_for(masks: Path | None, errand: Errand) -> Path | None:
@@ -52,3 +57,27 @@ def hidden_by(mask: Path, picture: Path, width: int, height: int) -> Tensor:
         what = "nothing of the picture: make what is to be painted" if share == 0 else "all of it: make what is to stay"
         raise UsageError(f"the mask {mask} hides {what} {'light' if share == 0 else 'dark'}")
     return marks
+
+
+def doubts_about(mask: Path, marks: Tensor) -> tuple[str, ...]:
+    """What tells that a mask may say something else than was meant, a line each.
+
+    It marks more than it leaves, as one does that is light where the picture is to stay, or one that was painted on a
+    transparent ground; or it is no drawing in dark and light, as a photograph that was painted on.
+    """
+    found, share = [], float(marks.mean())
+    kept = read_kept(mask)
+    alpha = np.asarray(kept.convert("RGBA").getchannel("A")) if transparent(kept) else None
+    by_alpha = alpha is not None and bool((alpha < OPAQUE).any())
+    if share > MOST_HIDDEN:
+        what = "transparent" if by_alpha else "light"
+        found.append(f"the mask {mask} is {what} in {share:.0%} of the picture, which is made: was the rest meant?")
+    if not by_alpha:
+        levels = np.asarray(composited(kept, grey=True))
+        between = float(((levels > DARK) & (levels < LIGHT)).mean())
+        if between > MOST_BETWEEN:
+            found.append(
+                f"the mask {mask} is neither dark nor light in {between:.0%} of its pixels: what is lighter than half "
+                "is made, the rest stays"
+            )
+    return tuple(found)

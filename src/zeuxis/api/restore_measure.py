@@ -24,15 +24,17 @@ from zeuxis.api.photograph_features import MAPS, perceptual, windows
 from zeuxis.api.restore import BUDGET, Report
 from zeuxis.api.restore_models import restorer_for
 from zeuxis.api.restore_paths import errands_of
-from zeuxis.api.restore_picture import for_network, from_network, open_for_restoring
+from zeuxis.api.restore_picture import for_network, from_network, header_of, open_for_restoring
 from zeuxis.data.cache import data_dir
 from zeuxis.data.pairing import parse_pairing
+from zeuxis.data.picture import PictureRefused
 from zeuxis.degrade.degradation import Chain, Linear
 from zeuxis.degrade.language import parse_chain
-from zeuxis.errors import UnknownName, UsageError
+from zeuxis.errors import DataError, UnknownName, UsageError
 from zeuxis.metrics.frechet import Moments, frechet
 from zeuxis.metrics.record import Figure
 from zeuxis.metrics.similarity import WINDOW, cropped, psnr, psnr_y, ssim_y
+from zeuxis.metrics.table import CALLED
 from zeuxis.metrics.table import METRICS as TABLE
 from zeuxis.nn.picture_network import PictureNetwork
 from zeuxis.nn.streamed_tiles import Place, in_rows, tiling_for
@@ -80,7 +82,10 @@ def measure_restorer(
     """
     for metric in metrics:
         if metric not in KNOWN:
-            raise UnknownName("metric of what is restored", metric, KNOWN)
+            here = CALLED.get(metric.casefold())
+            raise UnknownName(
+                "metric of what is restored", metric, KNOWN, f"(it is {here} here)" if here in KNOWN else ""
+            )
     if parse_pairing(pair) is not None:
         raise UsageError(
             f"--pair {pair}: what is damaged here is whole pictures; of pairs that a folder holds zeuxis evaluate RUN "
@@ -98,6 +103,11 @@ def measure_restorer(
     if restorer.mask is not None:
         raise UsageError(f"'{restorer.name}' makes what a mask hides, which is measured by zeuxis evaluate")
     network = restorer.network.placed_on(device)
+    for errand in errands.each:  # before the first is restored, or all that was measured would be lost to the last
+        try:
+            header_of(errand.source)
+        except PictureRefused as reason:
+            raise DataError(f"{errand.source}: {reason}: leave it out, of all others a mean is wanted") from None
     found = []
     for k, errand in enumerate(errands.each):
         report(errand.name, k / len(errands.each))

@@ -47,6 +47,7 @@ PROFILES = {1: b"GRAY", 3: b"RGB "}  # how the profile of so many channels calls
 SEEN = 3  # rows that cubic interpolation sees beside its own, and one more
 BAND = 512  # rows that are looked at a time; even
 SEVERAL = {"TIFF": "it has {} pages: the first", "MPO": "it holds {} pictures: the first"}
+MOVES = "it moves: the first of its {} pictures"
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,11 +97,8 @@ def header_of(path: Path) -> Header:
 
 
 def _opened(path: Path) -> OpenedPicture:
-    notes = []
     with Image.open(path, formats=FORMATS) as file:
-        if getattr(file, "n_frames", 1) > 1:
-            several = SEVERAL.get(file.format or "", "it moves: the first of its {} pictures")
-            notes.append(f"{several.format(file.n_frames)} is restored")  # type: ignore[attr-defined]
+        notes = several_notes(file, "restored")
         if file.mode == "CMYK":
             notes.append("its inks (CMYK) become red, green and blue, and its colour profile is left out")
         elif file.mode == "F":
@@ -149,6 +147,12 @@ def _opened(path: Path) -> OpenedPicture:
         upright = whole.convert("RGB").convert("L") if grey else whole.convert("RGB")
     shown = np.asarray(upright.convert("L" if upright.mode in ("1", "L") else "RGB"))
     return OpenedPicture(shown[..., None] if shown.ndim == 2 else shown, kept, profile, exif, tuple(notes), beside, xmp)
+
+
+def several_notes(file: Image.Image, done: str) -> list[str]:
+    """What to say of an open file of several pictures, of which one is ``done``."""
+    count = getattr(file, "n_frames", 1)
+    return [f"{SEVERAL.get(file.format or '', MOVES).format(count)} is {done}"] if count > 1 else []
 
 
 def _said(file: Image.Image, notes: list[str]) -> tuple[bytes | None, Chunks, str | None]:

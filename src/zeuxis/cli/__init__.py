@@ -92,6 +92,25 @@ ELSEWHERE = {  # options of other programs, and what does it here
     "--truncation-psi": "--knob truncation=0.7",
     "--psi": "--knob truncation=0.7",
     "--noise-mode": "--knob noise=constant",
+    "--direction": '--pair with the side that is the source first, as "halves:right->left", in training,',
+    "--load-size": "--size, with --fit crop for windows of larger pictures,",
+    "--crop-size": "--size",
+    "--n-epochs": "--iterations, or --budget with a time,",
+}
+_ENLARGE = "--task enlarge:4"
+OF_COMMAND = {  # the same of options that mean something else in other commands
+    "restore": {
+        **dict.fromkeys(("--scale", "--outscale", "--upscale", "--upscaling-factor", "-s"), _ENLARGE),
+        **dict.fromkeys(("--input", "--image", "--test-path", "-i"), "the first argument, a picture or a folder,"),
+        **dict.fromkeys(("-o", "--results-folder"), "--out"),
+        **dict.fromkeys(("-n", "--model-name", "--model-path"), "--model"),
+        "-t": "--tile",
+        "--mask": "--task inpaint:MASK",
+        "--face-enhance": "--task face, after the enlargement,",
+        "--noise-level": "--task denoise, for noise of any strength,",
+        **dict.fromkeys(("--colorize", "--colourise", "--colorise"), "--task colorize"),
+    },
+    "translate": {"--direction": "what the model was trained for: train another with the sides exchanged,"},
 }
 
 
@@ -185,12 +204,15 @@ def _command(args: Sequence[str]) -> str | None:
 
 def _meant(args: Sequence[str]) -> str:
     """What an option is called here that other programs have, or that is a knob without a flag of its own."""
-    words = [a.partition("=")[0] for a in args if a.startswith("--")]
+    words = [a.partition("=")[0] for a in args if a.startswith("-")]
     own = _flags(args)  # what one command has, another has not
     named = {word: word.replace("_", "-") for word in words if word not in own}
-    found = [f"{word} is {ELSEWHERE[name]} here" for word, name in named.items() if name in ELSEWHERE]
+    known = {**ELSEWHERE, **OF_COMMAND.get(_command(args) or "", {})}
+    found = [f"{word} is {known[name]} here" for word, name in named.items() if name in known]
     if not found and (knobs := _knobs_without_flag(args)):
-        found = [f"{word} is a knob: --knob {word[2:]}=VALUE" for word in words if word[2:] in knobs]
+        found = [
+            f"{word} is a knob: --knob {word[2:]}=VALUE" for word in words if word[2:] in knobs and word[:2] == "--"
+        ]
     return f" ({found[0]})" if found else ""
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from zeuxis.cli.options import DeviceName, Json, Knobs, Out, PictureSize, Seed, loaded, only, sampling
-from zeuxis.cli.output import emit, say, table
+from zeuxis.cli.output import emit, note, say, table
 from zeuxis.cli.sample import own_folder
 from zeuxis.errors import UsageError
 from zeuxis.spec import parse_size
@@ -45,7 +45,7 @@ def paint(
     """Paint a layout. The same seed gives the same picture."""
     if model is None or (layout is None and not classes):
         raise UsageError("say by which model, and which layout: zeuxis paint RUN --layout layout.png")
-    from zeuxis.api.paint import beside_layout, class_table
+    from zeuxis.api.paint import beside_layout, class_table, cut_off
     from zeuxis.api.paint import paint as work
     from zeuxis.api.pictures import sheet_beside
     from zeuxis.provenance.record import read_record, save_png
@@ -61,7 +61,10 @@ def paint(
                 "", ["number", "class", "colour"], [[str(one["number"]), one["name"], one["colour"]] for one in known]
             )
         return
+    assert layout is not None  # or it was refused above
     made = work(found, layout, style, source, n, seed, size=parse_size(size), knobs=sampling(found, {}, knob))
+    if (told := cut_off(layout, made)) is not None:
+        note(f"note: {told}")
     target = out or own_folder(model, seed)
     files = made.save(target, add=True)
     page = None

@@ -16,6 +16,7 @@ from PIL import Image
 
 from zeuxis.data.arrange import Arranged, arrange
 from zeuxis.data.fit import Buckets, Fit, WidthHeight
+from zeuxis.data.layouts import OTHER_SCALE
 from zeuxis.data.picture import PictureRefused, read_header
 from zeuxis.data.ragged import Ragged, View, Windows
 from zeuxis.errors import Unsupported, UsageError
@@ -59,7 +60,8 @@ class Aligned(Fit):
         if found != self.factor:
             return f"{sides}: {found} times as large, and {self.factor} times is wanted (--pair enlarge:{found})"
         if size is not None and (picture[0] < height_width(size)[1] or picture[1] < height_width(size)[0]):
-            return f"{picture[0]}x{picture[1]} is less than a window of {spell_size(size)}: give a smaller --size"
+            mend = "leave it out, or train with a smaller --size"
+            return f"{picture[0]}x{picture[1]} is less than a window of {spell_size(size)}: {mend}"
         return None
 
     def cut(self, pictures: list[Image.Image], size: Size | None) -> list[Image.Image]:
@@ -107,6 +109,11 @@ def require_pairs(found: Arranged, factor: int) -> None:
     """Raises :class:`Unsupported` where a folder holds no pairs of pictures in files of their own."""
     for home, listing in found.parts:
         alone = [example for example in listing.examples if example.source is None]
+        if not listing.examples and (other := [one.path for one in listing.skipped if OTHER_SCALE in one.reason]):
+            raise Unsupported(
+                f"'{found.root}' holds {found.said}, and of no source it is said that it is {factor} times smaller "
+                f"({other[0]} is of another scale): give --pair enlarge with a scale that is there"
+            )
         if alone or not (listing.examples or home.split != "train"):
             where = f" in {home.name}/" if home.name else ""
             raise Unsupported(

@@ -11,6 +11,8 @@ from zeuxis.data.captions import BESIDE as TEXTS
 from zeuxis.data.captions import METADATA, Metadata, Told, read_metadata, resolve
 from zeuxis.data.class_file import Classes, read_classes
 from zeuxis.data.layouts import Listing, SplitFiles, list_split
+from zeuxis.data.pairs import halves_by_name
+from zeuxis.data.scenes import among_scenes
 from zeuxis.data.source import Skipped
 from zeuxis.data.splits import BESIDE, Home, Homes, homes_of
 from zeuxis.data.survey import CLASS_FILE, Survey, survey
@@ -41,14 +43,20 @@ class Arranged:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Of files that should say what pictures are and could not be read, and of splits that give something else
-        beside their pictures than those to train on."""
+        """Of files that should say what pictures are and could not be read, of splits that give something else beside
+        their pictures than those to train on, and of pictures whose names say that they are pairs."""
         said = [f"{one.path} says nothing of the pictures: {one.reason}" for one in self.unread]
         for home, listing in self.parts:
             wanted = self.given(home.letter)["train"][1].gives
             if listing.examples and listing.gives != wanted:
                 own, theirs = (" and ".join(sorted(each)) or "nothing" for each in (listing.gives, wanted))
                 said.append(f"beside the pictures of {home.name}/ there is {own}, of those to train on {theirs}")
+            alone = home.split == "train" and not listing.gives & {"source", "mask"}
+            if alone and (two := halves_by_name([one.image for one in listing.examples])) is not None:
+                said.append(
+                    f"by their names {two[0]} and {two[1]} are a pair, and each is read by itself: pairs lie in two "
+                    "folders, under equal names: gt/ and lq/, hr/ and lr/, images/ and masks/"
+                )
         return tuple(said)
 
     @property
@@ -76,6 +84,7 @@ def arrange(path: str | Path, factor: int | None = None) -> Arranged:
         raise DataError(f"'{root}' is no folder: give a folder of pictures")
     found = survey(root)
     homes = homes_of([*found.pictures, *found.shards, *(one.path for one in found.skipped)])
+    homes = among_scenes(homes, found.pictures)
     return _Arranging(found, homes, factor).done()
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from zeuxis.batch import Batch
 from zeuxis.conditions import FIELDS, PICTURE_KINDS
 from zeuxis.data.degraded import DegradedSource
+from zeuxis.data.pairing import PairedSource
 from zeuxis.data.source import Source
 from zeuxis.data.varied import VariedSource
 from zeuxis.errors import UsageError
@@ -29,7 +30,8 @@ SAID = frozenset({"caption", "instruction", "factors"})  # fields that may say l
 
 
 def augmented(source: Source, kinds: Sequence[Augmentation]) -> Source:
-    """``source`` with its pictures varied anew in every epoch, before whatever degrades them; itself without ``kinds``.
+    """``source`` with its pictures varied anew in every epoch, before whatever degrades them or draws their
+    sources; itself without ``kinds``.
 
     Raises UsageError where the pictures cannot be varied so, or what comes with them would no longer be true.
     """
@@ -37,6 +39,8 @@ def augmented(source: Source, kinds: Sequence[Augmentation]) -> Source:
         return source
     if isinstance(source, DegradedSource):
         return DegradedSource(augmented(source.clean, kinds), source.degradation, source.split)
+    if isinstance(source, PairedSource):  # a layout is drawn afterwards: its colours are its classes'
+        return PairedSource(augmented(source.clean, kinds), source.pairing)
     return AugmentedSource(source, kinds)
 
 

@@ -166,7 +166,7 @@ class PictureDecoder:
         names = ["images.npy", *([mask] if self.masked else ["source.npy"] if paired else [])]
         self._check_space(folder, len(names))
         good: list[int] = []
-        empty = full = 0
+        empty = full = grey = 0
         files = [(folder / name).open("wb") for name in names]
         try:
             for side, file in enumerate(files):
@@ -179,6 +179,7 @@ class PictureDecoder:
                     found = tuple(np.zeros(shape, np.uint8) for shape in self.shapes[row])
                 else:
                     good.append(row)
+                    grey += _is_grey(found[0])
                     empty += self.masked and not found[1].any()
                     full += self.masked and bool(found[1].all())
                 for file, pixels in zip(files, found, strict=False):
@@ -188,12 +189,23 @@ class PictureDecoder:
                 file.close()
         if good and self.labels is None and len(good) in (empty, full):
             self.remarks.append(f"every mask is {'empty' if empty else 'full'}: look whether they are the right ones")
+        if self._double(names):
+            self.remarks.append(
+                "every picture is twice as wide as high: of two side by side in one file --pair halves makes pairs"
+            )
+        if good and grey == len(good):
+            self.remarks.append("every picture is grey, though their files hold colours: nothing is learnt of these")
         self.remarks += [*self.too_dark(), *self._brought(), *self._laid()]
         if self.fit.mixed:
             both = ("sizes.npy", "source-sizes.npy")[: 1 + (self.fit.shrunk > 1)]
             for side, name in enumerate(both):
                 np.save(folder / name, np.array([shapes[side] for shapes in self.shapes], np.int64).reshape(-1, 3))
         return good
+
+    def _double(self, names: Sequence[str]) -> bool:
+        """Whether pictures that have nothing beside them may be two each, as pix2pix's sets are published."""
+        sides = self._whole_sides
+        return len(names) == 1 and len(sides) > 1 and all(width == 2 * height for width, height in sides)
 
     def _laid(self) -> list[str]:
         """What becomes of transparency."""
@@ -328,6 +340,11 @@ def in_threads(work: Callable[[S], T], items: Sequence[S]) -> Iterator[T | Pictu
         finally:
             for one in waiting:  # none is begun any more where the work was broken off
                 one.cancel()
+
+
+def _is_grey(pixels: Array) -> bool:
+    """Whether the channels of a picture ``(C, H, W)`` of three are alike."""
+    return len(pixels) == 3 and bool((pixels[1:, :1] == pixels[:1, :1]).all() and (pixels[1:] == pixels[:1]).all())
 
 
 def passing(path: Path, refused: PictureRefused) -> str:

@@ -35,6 +35,9 @@ class DegradedSource(Source):
         added = {"source"} if hidden is None else {"source", "mask"}
         self.spec = replace(clean.spec, source_shape=Shape(*worse.shape[1:]), provides=clean.spec.provides | added)
         self.skipped, self.ignored, self.remarks = clean.skipped, clean.ignored, clean.remarks
+        if "source" in clean.spec.provides:
+            instead = f"'{degradation}' makes others of the pictures"
+            self.remarks = (*clean.remarks, f"the sources that '{clean.name}' holds are not used: {instead}")
         self.buckets = clean.buckets
 
     def __len__(self) -> int:

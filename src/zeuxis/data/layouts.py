@@ -4,7 +4,8 @@
                         "label" classes in their place or beside them, and with "conditioning_image" (or "source")
                         the pictures that they are made from
     gt/ lq/             pairs of the same name: image and degraded source (and hq/lq, hr/lr, target/input, B/A, ...);
-                        sources may lie in folders that say how much smaller they are (X4/)
+                        sources may lie in folders that say how much smaller they are (X4/), and all of it in
+                        folders of scenes (SCENE/sharp/, SCENE/blur/: `zeuxis.data.scenes`)
     images/ masks/      pictures, and masks of the same name that are light where there is something
     AB/                 aligned pairs side by side: source left, image right
     dataset.json        the class of every picture, as StyleGAN's datasets have it (`zeuxis.data.class_file`)
@@ -31,6 +32,7 @@ from zeuxis.data.shards import MOST_CLASSES, Member, read_shard
 from zeuxis.data.source import Skipped
 from zeuxis.data.splits import STRAY, Home
 
+OTHER_SCALE = "of another scale"  # why a source is left out
 SCALE = re.compile(r"[xX][2-9]/")  # where the sources of one scale lie, as DIV2K has them
 
 
@@ -172,7 +174,8 @@ def _pairs(part: SplitFiles) -> Listing | None:
         matched, twice, alone = partners(*sides)
         if not sure and 2 * len(matched) < min(map(len, sides)):
             continue
-        listing = Listing(how=f"pictures of {image}/ with their {role} in {other}/")
+        everywhere = " of every folder" if part.home.scenes else ""
+        listing = Listing(how=f"pictures of {image}/ with their {role} in {other}/{everywhere}")
         for one, partner in matched:
             listing.examples.append(
                 Example(one, partner if role == "source" else None, partner if role == "mask" else None)
@@ -205,7 +208,7 @@ def _of_scale(
         return small, []
     scales = {place[:2].lower() for place in small}
     wanted = min(scales) if factor is None and len(scales) == 1 else f"x{factor}"
-    why, kind = f"of another scale than {factor}", "beside"
+    why, kind = f"{OTHER_SCALE} than {factor}", "beside"
     if factor is None:
         why, kind = f"of one of {len(scales)} scales: --pair enlarge:4 takes those of X4/", "unpaired"
     kept = {place[3:]: path for place, path in small.items() if place[:2].lower() == wanted}

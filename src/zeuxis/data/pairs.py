@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import permutations
 from pathlib import PurePosixPath
 from typing import Literal
@@ -33,6 +33,11 @@ DOUBTFUL = [
     ("high", "low"),
     ("after", "before"),
 ]
+SIDE_OF = {  # what a word of a file's name says of it, where pictures and what belongs to them lie together
+    **dict.fromkeys(("gt", "hr", "hq", "clean", "sharp", "target", "groundtruth"), "target"),
+    **dict.fromkeys(("lr", "lq", "noisy", "blur", "blurred", "blurry", "input", "degraded"), "source"),
+    **dict.fromkeys(("mask", "masks"), "mask"),
+}
 WORD = re.compile(r"[ _.-]+|(?<=[A-Z][A-Z])(?=[a-z])")  # between the words of a folder's name
 IMAGES = ("images", "image", "imgs", "img", "pictures", "photos", "jpegimages")
 PAIRS = [(one, other) for one in TARGETS for other in (*SOURCES, *CONTROLS)]
@@ -64,6 +69,21 @@ def _named_alike(image: str, other: str) -> bool:
     ``LRbicx4``."""
     words = [{word.lower() for word in WORD.split(name)} for name in (image, other)]
     return bool(words[0] & set(TARGETS) and words[1] & set(SOURCES)) and not words[0] & set(SOURCES)
+
+
+def halves_by_name(files: Sequence[str]) -> tuple[str, str] | None:
+    """Two of ``files`` that words of their names tell to be one pair, where most are: ``a_HR.png`` and ``a_LR2.png``;
+    ``a.png`` and ``a_mask001.png``."""
+    found: dict[tuple[str, ...], dict[str, str]] = {}
+    for file in files:
+        path = PurePosixPath(file)
+        words = [word for word in WORD.split(path.stem) if word]
+        sides = [SIDE_OF.get(word.lower().rstrip("0123456789"), "") for word in words]
+        rest = (str(path.parent), *(word for word, side in zip(words, sides, strict=True) if not side))
+        found.setdefault(rest, {})[max(sides, default="")] = file
+    wanted = (("target", "source"), ("", "mask"))
+    pairs = [(two[a], two[b]) for two in found.values() for a, b in wanted if a in two and b in two]
+    return pairs[0] if pairs and 4 * len(pairs) > len(files) else None
 
 
 def partners(

@@ -48,6 +48,7 @@ class Home:
     at: int | None = None  # which component of the path names the split
     name: str = ""  # that component
     inner: int = 0  # how many of what remains lie around the layout again
+    scenes: bool = False  # whether the folders of the layout lie within others, each of which has them all
 
     def holds(self, path: str) -> bool:
         """Whether the file at ``path`` belongs to this."""
@@ -59,8 +60,10 @@ class Home:
     def place(self, path: str) -> str:
         """Where the file counts as lying, in its layout."""
         parts = path.split("/")
-        kept = [part for k, part in enumerate(parts) if k >= self.around and k != self.at]
-        return "/".join(kept[self.inner :])
+        kept = [part for k, part in enumerate(parts) if k >= self.around and k != self.at][self.inner :]
+        if self.scenes and len(kept) > 2:
+            kept[:2] = kept[1], kept[0]
+        return "/".join(kept)
 
     def without_split(self, path: str) -> str:
         """The path without the folder that names the split: by this pictures are set apart, wherever they lie."""

@@ -12,6 +12,19 @@ from zeuxis.degrade.degradation import Degradation
 from zeuxis.errors import UsageError
 from zeuxis.rng import Rng, normal_like
 
+MOST = 2.0  # a deviation of the whole range, from black to white
+LEVELS = 127.5  # of 255, to one of [-1, 1]
+
+
+def _in_units(part: Degradation, *sigmas: float) -> None:
+    """Refuse deviations that can only be meant in levels of 255: of no picture anything would be left."""
+    if max(sigmas) > MOST:
+        spelt = ",".join(f"{sigma / LEVELS:.3g}" for sigma in sigmas)
+        raise UsageError(
+            f"{part}: a standard deviation is in units of [-1, 1], {MOST:g} at most; of levels of 255 write "
+            f"{part.name}:{spelt}"
+        )
+
 
 @dataclass(frozen=True)
 class Noise(Degradation):
@@ -24,6 +37,7 @@ class Noise(Degradation):
     def __post_init__(self) -> None:
         if not 0 <= self.sigma < math.inf:
             raise UsageError(f"{self}: the standard deviation must not be below 0")
+        _in_units(self, self.sigma)
 
     def __call__(self, image: Tensor, rng: Rng) -> Tensor:
         return (image + self.sigma * normal_like(image, rng)).clamp(-1, 1)
@@ -44,6 +58,7 @@ class BlindNoise(Degradation):
     def __post_init__(self) -> None:
         if not 0 <= self.least <= self.most < math.inf:
             raise UsageError(f"{self}: write the least and the most standard deviation, 0 <= least <= most")
+        _in_units(self, self.least, self.most)
 
     def __call__(self, image: Tensor, rng: Rng) -> Tensor:
         u = rng.uniform(len(image), device=image.device).to(image.dtype)[:, None, None, None]
@@ -79,6 +94,7 @@ class Grain(Degradation):
     def __post_init__(self) -> None:
         if not 0 <= self.sigma < math.inf:
             raise UsageError(f"{self}: the standard deviation must not be below 0")
+        _in_units(self, self.sigma)
 
     def __call__(self, image: Tensor, rng: Rng) -> Tensor:
         b, _, height, width = image.shape
