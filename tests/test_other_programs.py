@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,11 @@ import torch
 from published import made, tokens
 from safetensors.torch import save_file
 
+from zeuxis.api.model import ELSEWHERE, Model
 from zeuxis.batch import Condition
 from zeuxis.catalog.published import parsed
+from zeuxis.catalog.weights import locate
+from zeuxis.data.own import OwnData
 from zeuxis.diffusion.sampler import SAMPLERS
 from zeuxis.errors import NoSuchPath, UnknownName, UsageError, WeightsError
 from zeuxis.knobs import COMMON, Sampling
@@ -114,6 +119,31 @@ def test_a_model_tells_of_marks_in_its_captions_once() -> None:
 def test_captions_that_are_cut_are_counted_without_their_marks() -> None:
     long = "c" * len(tokens())
     assert made("1.x").prompt.too_long(["(a cat:1.2)", long, "a"]) == [False, True, False]
+
+
+def test_keywords_of_other_libraries_are_answered() -> None:
+    system = made("1.x")
+    model = Model("published", system, {"config": system.config, "sha256": "0" * 64})
+    for name, here in ELSEWHERE.items():
+        with pytest.raises(UsageError, match=f"keyword of sample '{name}': it is {re.escape(here)} here"):
+            model.sample(**{name: "a cat"})
+    keywords = {*inspect.signature(Model.sample).parameters}
+    assert {re.split("[=,]", here)[0] for here in ELSEWHERE.values()} <= keywords and not keywords & ELSEWHERE.keys()
+
+
+def test_a_published_model_is_not_trained_further(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"is a published model, which is drawn with .* not trained further"):
+        locate(tmp_path)
+
+
+def test_a_data_set_of_another_library_is_told_how_to_be_given() -> None:
+    class Rows:
+        def __len__(self) -> int:
+            return 1
+
+    with pytest.raises(UsageError, match=r"data of type Rows: .* list\(data\)"):
+        OwnData.of(Rows())  # type: ignore[arg-type]
 
 
 LAYER = "unet.mid.attn1.to_q"

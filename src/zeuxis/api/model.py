@@ -47,6 +47,21 @@ MOST_IMAGES = 100_000  # in one call; more belong in several
 BATCH = {"cpu": 16}  # pictures at a time: on a CPU few enough for its caches (twice as fast as 256 for a transformer)
 BATCH_ELSEWHERE = 128
 TILE = 64  # latents a side that are decoded at a time where a whole picture does not fit
+ELSEWHERE = {  # keywords of other libraries, and what does it here
+    "prompt": "caption",
+    "negative_prompt": "negative",
+    "num_inference_steps": "steps",
+    "guidance_scale": "guidance",
+    "cfg_scale": "guidance",
+    "scheduler": "sampler",
+    "image": "source",
+    "mask_image": "mask",
+    "control_image": "control",
+    "generator": "seed, a number,",
+    "num_images_per_prompt": "n",
+    "height": "size=(rows, columns)",
+    "width": "size=(rows, columns)",
+}
 
 
 @dataclass(frozen=True)
@@ -211,6 +226,8 @@ class Model:
         """
         n, seed = whole("n", n), whole("seed", seed)
         for name in asked:
+            if name in ELSEWHERE:
+                raise UsageError(f"unknown keyword of sample '{name}': it is {ELSEWHERE[name]} here")
             if name not in FIELDS and name not in SHORT:
                 raise UnknownName("keyword of sample", name, [*FIELDS, *SHORT], "(other knobs: knobs={name: value})")
         model = (self if prior is None else self.with_prior(prior)).at(size)

@@ -78,6 +78,11 @@ def locate(name: str | Path) -> Path:
     if path.is_dir():
         if holds(path.parent, "model_index.json"):
             raise UsageError(f"{path} is a part of the model in {path.parent}: give that folder")
+        if holds(path, "model_index.json"):
+            raise UsageError(
+                f"{path} is a published model, which is drawn with (zeuxis sample) and not trained further or built "
+                "upon here: give a run folder"
+            )
         _refuse_part(path)
         raise WeightsError(f"{path} holds no model yet: train it first, or give a run folder that has model/model.json")
     if str(name) in recipe_paths():

@@ -64,7 +64,8 @@ class OwnData:
             return _items(data)
         raise UsageError(
             f"data of type {type(data).__name__}: give a name, a folder, an array (N, H, W, C), a tensor (N, C, H, W), "
-            "a list of PIL pictures, a mapping of columns, or a torch Dataset with __len__ and __getitem__"
+            "a list of PIL pictures, a mapping of columns, or a torch Dataset with __len__ and __getitem__ (of another "
+            "library's data set list(data), whose rows are such mappings)"
         )
 
     def __len__(self) -> int:

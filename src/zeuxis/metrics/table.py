@@ -80,6 +80,7 @@ CALLED = MappingProxyType(  # what others call a metric, and what it is called h
         **dict.fromkeys(("likelihood", "log-likelihood"), "nll"),
         **dict.fromkeys(("c2st", "auc"), "two-sample"),
         "lpips": "perceptual",
+        **dict.fromkeys(("clip-score", "clipscore"), "agreement"),
         "ppl": "path-length",
     }
 )
