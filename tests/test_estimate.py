@@ -114,7 +114,7 @@ def picture(scenes: Tensor, chain: str, file: Path, times: int = 1) -> Path:
 def test_what_was_seen_is_proposed_in_order(
     scenes: Tensor, chain: str, times: int, wanted: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zeuxis.api.restore_models.wheel_folder", lambda package: None)
+    monkeypatch.setattr("zeuxis.api.restore_models.wheel_folder", lambda wheel: None)
     monkeypatch.setattr("zeuxis.pretrained.face_finder._cascades", lambda: None)
     found = look(picture(scenes, chain, tmp_path / "a.png", times))
     assert [step.task for step in found.steps] == wanted
@@ -151,7 +151,7 @@ def test_the_command_looks_says_and_does_what_it_can(
     scenes: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("zeuxis.pretrained.face_finder._cascades", lambda: None)
-    monkeypatch.setattr("zeuxis.api.restore_models.wheel_folder", lambda package: None)
+    monkeypatch.setattr("zeuxis.api.restore_models.wheel_folder", lambda wheel: None)
     monkeypatch.setattr("zeuxis.api.restore_models.shipped_for", lambda task: None)
     file = picture(scenes, "grey | blur:3", tmp_path / "a.png")
     assert main(["restore", str(file)]) == 1
@@ -178,7 +178,7 @@ def test_what_is_at_hand_is_done(
     run = tmp_path / "run"
     write_model(run / "model", built("sr-resnet", 4, 8, blocks=1, width=4).eval(), {"data": "x | bicubic:4"})
     monkeypatch.setattr("zeuxis.api.restore_models.FIRST_CHOICE", str(run))
-    monkeypatch.setattr("zeuxis.api.restore_models.wheel_folder", lambda: run)
+    monkeypatch.setattr("zeuxis.api.restore_models.wheel_folder", lambda wheel: run)
     monkeypatch.setattr("zeuxis.pretrained.face_finder._cascades", lambda: None)
     file = picture(scenes, "", tmp_path / "a.png")
     assert main(["restore", str(file)]) == 0
@@ -200,7 +200,7 @@ def test_what_has_no_meaning_for_a_step_is_not_asked_of_it(
     write_model(tmp_path / "run" / "model", built("colorizer", width=4).eval(), {"data": "x | grey"})
     run = str(tmp_path / "run")
     monkeypatch.setattr("zeuxis.pretrained.face_finder._cascades", lambda: None)
-    monkeypatch.setattr("zeuxis.api.restore_models.wheel_folder", lambda package: None)
+    monkeypatch.setattr("zeuxis.api.restore_models.wheel_folder", lambda wheel: None)
     monkeypatch.setattr("zeuxis.api.restore_models.shipped_for", lambda task: run if task == "colorize" else None)
     file = picture(scenes, "grey", tmp_path / "a.png", 2)
     assert look(file).steps[0].task == "colorize"

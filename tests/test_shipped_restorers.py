@@ -118,7 +118,7 @@ def test_a_photograph_is_denoised_without_another_word(tmp_path: Path, portraits
 def test_all_that_can_be_done_is_done_one_after_the_other(
     tmp_path: Path, portraits: torch.Tensor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("zeuxis.api.restore_models.wheel_folder", lambda package: None)
+    monkeypatch.setattr("zeuxis.api.restore_models.wheel_folder", lambda wheel: None)
     old = tmp_path / "old.png"
     to_pil(parse_chain("jpeg:10")(portraits[:1], ImageRng([0]))[0]).save(old)
     assert main(["restore", str(old), "--out", str(tmp_path / "new.png"), "--json"]) == 0
@@ -136,7 +136,7 @@ def test_all_that_can_be_done_is_done_one_after_the_other(
 def test_photographs_are_enlarged_without_another_package(
     monkeypatch: pytest.MonkeyPatch, portraits: torch.Tensor, scale: int
 ) -> None:
-    monkeypatch.setattr("zeuxis.api.restore_models.wheel_folder", lambda package: None)
+    monkeypatch.setattr("zeuxis.api.restore_models.wheel_folder", lambda wheel: None)
     names = {scale: at_hand_for(f"enlarge:{scale}") for scale in (2, 3, 4, 5)}
     assert names == {2: "enlarge-2", 3: "enlarge-4", 4: "enlarge-4", 5: None}
     small = parse_chain(f"bicubic:{scale}")(portraits, ImageRng.counting(0, 4))

