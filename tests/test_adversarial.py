@@ -226,6 +226,19 @@ def test_cyclegan_translates_the_source_and_refuses_none() -> None:
         system.translate(Turn(batch(2, COLOUR), Stream(0), 0, 0.0))
 
 
+def test_cyclegan_goes_back_by_the_other_translator() -> None:
+    system, source = tiny_cyclegan().eval(), batch(3, COLOUR).image
+    back = system.sample(Condition(source=source), ImageRng.counting(0, 3), Sampling(back=True))
+    assert torch.equal(back, system.to_source(source)) and not torch.equal(back, system.to_image(source))
+    one_way = tiny_cyclegan(one_way=True).eval()
+    assert one_way.sample(Condition(source=source), ImageRng.counting(0, 3)).shape == source.shape
+    with pytest.raises(UsageError, match="of one direction"):
+        one_way.sample(Condition(source=source), ImageRng.counting(0, 3), Sampling(back=True))
+    grey = CycleGAN(COLOUR, source_shape=Shape(1, *COLOUR[1:]), ngf=4, ndf=4, blocks=1, layers=1, identity=0.0).eval()
+    with pytest.raises(UsageError, match="sources have 1 channels and images 3"):
+        grey.sample(Condition(source=source[:, :1]), ImageRng.counting(0, 3), Sampling(back=True))
+
+
 def test_cyclegan_loss_is_the_sum_of_its_parts() -> None:
     system = tiny_cyclegan(cycle=10.0, identity=0.5)
     turn = Turn(batch(2, COLOUR, paired=True), Stream(0), 0, 0.0)

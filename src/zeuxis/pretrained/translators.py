@@ -144,7 +144,7 @@ def _cyclegan(public: Mapping[str, Tensor]) -> Translator:
     if found.downs != 2:
         raise WeightsError(f"a residual generator that halves the side {found.downs} times: CycleGAN's does twice")
     inputs, outputs = _size(public, "model.1.weight", 1), _size(public, f"{last}.weight", 0)
-    arguments = {"ngf": _size(public, "model.1.weight", 0), "blocks": found.blocks}
+    arguments: dict[str, object] = {"ngf": _size(public, "model.1.weight", 0), "blocks": found.blocks, "one_way": True}
     return Translator(
         channels=outputs,
         sources=inputs,

@@ -15,7 +15,7 @@ from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.card import Card
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn
-from zeuxis.knobs import Sampling
+from zeuxis.knobs import Knob, Sampling
 from zeuxis.losses.adversarial import LeastSquares
 from zeuxis.losses.reconstruction import l1
 from zeuxis.nn.image_pool import ImagePool
@@ -30,7 +30,8 @@ STRIDE = 4  # by which the translators halve the sides and double them again
 class CycleGAN(System):
     """Two players of two networks each: the translators there and back, and a critic for either side.
 
-    Sampling turns ``condition.source`` into its like among the images.
+    Sampling turns ``condition.source`` into its like among the images; with the knob ``back`` what is given there is like
+    the images, and its like among the sources is made.
 
     Args:
         ngf: channels of the translators at the picture's side.
@@ -42,6 +43,7 @@ class CycleGAN(System):
             ties a translation to its source.
         identity: weight, times ``cycle``, of the loss of a picture that is already there and should be left alone.
         pool: past fakes that each critic is shown again; 0 shows the newest alone.
+        one_way: whether the weights are those of G alone, as public files hold them: there is no way back then.
         patch: pixels a side that each of the critics' logits sees (1, 16, 34, 70, 142 or 286), in place of ``layers``.
 
     Sources may have other channels than the images; those of another size are brought to theirs.
@@ -54,6 +56,7 @@ class CycleGAN(System):
         year=2017,
         paper="1703.10593",
         needs={"source"},
+        knobs=(Knob("back", "switch", "the other way: from what is like the images to the sources", False),),
         departures=(
             "The identity loss is on by default, as in the authors' program; the paper adds it for paintings alone.",
         ),
@@ -74,6 +77,7 @@ class CycleGAN(System):
         identity: float = 0.5,
         pool: int = 50,
         patch: int | None = None,
+        one_way: bool = False,
         lr: float = 2e-4,
     ) -> None:
         super().__init__()
@@ -89,6 +93,7 @@ class CycleGAN(System):
                 f"have {images}: give model.identity=0"
             )
         self.cycle, self.identity, self.lr, self.stride = cycle, identity, lr, STRIDE
+        self.one_way = one_way
         self.to_image = ResNetGenerator(sources, images, ngf=ngf, blocks=blocks)  # G
         self.to_source = ResNetGenerator(images, sources, ngf=ngf, blocks=blocks)  # F
         if patch is None:
@@ -151,5 +156,20 @@ class CycleGAN(System):
         return source_at(batch.condition, self.shape.at(*batch.image.shape[2:]), "cyclegan"), batch.image
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
-        translated: Tensor = self.to_image(source_at(condition, self.shape, "cyclegan"))
+        given = source_at(condition, self.shape, "cyclegan")
+        translated: Tensor = self.to_source(given) if self._goes_back(how) else self.to_image(given)
         return translated
+
+    def _goes_back(self, how: Sampling) -> bool:
+        """Whether F is asked for; raises :class:`UsageError` where it makes no pictures like the model's."""
+        back: bool = self.settings(how).back
+        if back and self.one_way:
+            raise UsageError(
+                "knob 'back': these weights are of one direction: convert the file of the other direction's generator"
+            )
+        if back and self.source.channels != self.shape.channels:
+            raise UsageError(
+                f"knob 'back': sources have {self.source.channels} channels and images {self.shape.channels}: train a "
+                "model the other way round"
+            )
+        return back
