@@ -30,8 +30,8 @@ STRIDE = 4  # by which the translators halve the sides and double them again
 class CycleGAN(System):
     """Two players of two networks each: the translators there and back, and a critic for either side.
 
-    Sampling turns ``condition.source`` into its like among the images; with the knob ``back`` what is given there is like
-    the images, and its like among the sources is made.
+    Sampling turns ``condition.source`` into its like among the images; with the knob ``back`` what is given there is
+    like the images, and its like among the sources is made.
 
     Args:
         ngf: channels of the translators at the picture's side.
