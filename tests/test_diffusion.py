@@ -486,7 +486,7 @@ def test_what_a_user_may_get_wrong() -> None:
         tiny_flow(classes=3, condition="label").sample(Condition(), ImageRng.counting(0, 1))
     with pytest.raises(UnknownName, match="heun"):
         tiny_flow().sample(Condition(), ImageRng.counting(0, 1), Sampling(sampler="huen"))
-    with pytest.raises(UnknownName, match="dpmpp-2m"):
+    with pytest.raises(UsageError, match="dpmpp-2m"):
         tiny_flow().sample(Condition(), ImageRng.counting(0, 1), Sampling(sampler="dpm++-2m"))
 
 
