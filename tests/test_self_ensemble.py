@@ -94,3 +94,17 @@ def test_what_draws_is_not_asked_eight_times(tmp_path: Path) -> None:
     run = run_of(tmp_path, built("sr3", 2, network=UNET, steps=1), "x | bicubic:2")
     with pytest.raises(UsageError, match=r"--self-ensemble of .* draws: the mean"):
         restorer_for(run, None, ensemble=True)
+
+
+def test_what_draws_still_does_where_it_is_reduced(tmp_path: Path) -> None:
+    """Its draws begin at a seed, its tiles are small, and no mean is taken of them."""
+    run = run_of(tmp_path, built("sr3", 4, 8, network=UNET, steps=1), "x | bicubic:4")
+    one, other = (restorer_for(run, "enlarge:2", seed=seed) for seed in (0, 1))
+    assert one.network.scale == 2 and one.network.drawn_at == (32, 32)
+    assert tiling_for(one.network, 1 << 40).tile <= 256
+    x = Stream(0).uniform(1, 3, 8, 8)
+    with torch.inference_mode():
+        assert not torch.equal(one.network(x), other.network(x))
+    assert restorer_for(run, "enlarge:2", fidelity=0.5).network.drawn_at == (32, 32)
+    with pytest.raises(UsageError, match="which draws"):
+        restorer_for(run, "enlarge:2", ensemble=True)

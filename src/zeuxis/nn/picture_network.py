@@ -56,6 +56,7 @@ class Faithful(PictureNetwork):
         self.network, self.fidelity = network, fidelity
         self.channels, self.scale, self.floats = network.channels, network.scale, network.floats
         self.side, self.reach, self.step = network.side, network.reach + 2 * COARSE, math.lcm(network.step, COARSE)
+        self.drawn_at = network.drawn_at
 
     def forward(self, x: Tensor) -> Tensor:
         made: Tensor = self.fidelity(self.network(x).float(), x.float())

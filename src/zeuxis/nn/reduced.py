@@ -24,10 +24,13 @@ class Reduced(PictureNetwork):
         super().__init__()
         self.network, self.scale, self.antialias = network, scale, antialias
         self.channels, self.floats, self.reach = network.channels, network.floats, network.reach + SUPPORT
-        self.step = network.step
+        self.step, self.drawn_at = network.step, network.drawn_at
         if not 1 <= scale < network.scale:
             raise ValueError(f"a network that enlarges by {network.scale} cannot be reduced to {scale}")
 
     def forward(self, x: Tensor) -> Tensor:
         size = [side * self.scale for side in x.shape[2:]]
         return interpolate(self.network(x), size, mode="bicubic", align_corners=False, antialias=self.antialias)
+
+    def seeded(self, seed: int) -> PictureNetwork:
+        return Reduced(self.network.seeded(seed), self.scale, self.antialias)
