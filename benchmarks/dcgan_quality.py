@@ -9,7 +9,8 @@ torchvision resizes) and writes no samples. Ours is `zeuxis train dcgan`. Each i
 run in turns of some seconds, and ended after as much of their own processor time: what the example's two loading
 processes take is given to it. What it draws (64x64) is reduced to 28x28 by an antialiased bilinear filter; its figure
 is the better of its generator as the program draws with it (batch statistics) and with running statistics. Beside both
-stands what held-out pictures reach that go the same way, enlarged and reduced.
+stands what training pictures reach that go the same way, enlarged and reduced. All are measured against held-out
+pictures.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ DATA, SIDE, THEIRS = "fashion-mnist", 28, 64
 SHAPE = (1, 32, 32)  # of our pictures: those of the data, padded
 PROGRAM = Path("dcgan") / "main.py"
 OURS, PEER = "ours", "peer"
+PARTS = ("torchvision.datasets", "torchvision.transforms", "torchvision.utils")
 
 
 class TimeIsUp(BaseException):
@@ -102,9 +104,9 @@ def train_peer(folder: Path, seconds: float, clone: Path, seed: int) -> None:
         save_file(generator.state_dict(), folder / "theirs.safetensors")
 
 
-def clothes(split: str) -> Tensor:
-    """The pictures ``(N, 28, 28)`` uint8."""
-    source = open_source(DATA, SIDE, split)
+def clothes() -> Tensor:
+    """The training pictures ``(N, 28, 28)`` uint8."""
+    source = open_source(DATA, SIDE, "train")
     parts = [source.batch(rows).image for rows in torch.arange(len(source)).split(1024)]
     return ((torch.cat(parts)[:, 0] + 1) * 127.5).round().to(torch.uint8)
 
@@ -114,7 +116,7 @@ def torchvision() -> dict[str, types.ModuleType]:
 
     class Clothing(torch.utils.data.Dataset[Any]):
         def __init__(self, transform: Callable[[Image.Image], Tensor], **_named: object) -> None:
-            self.transform, self.pictures = transform, clothes("train").numpy()
+            self.transform, self.pictures = transform, clothes().numpy()
 
         def __len__(self) -> int:
             return len(self.pictures)
@@ -141,9 +143,6 @@ def torchvision() -> dict[str, types.ModuleType]:
     for name in PARTS:
         setattr(whole, name.partition(".")[2], modules[name])
     return modules
-
-
-PARTS = ("torchvision.datasets", "torchvision.transforms", "torchvision.utils")
 
 
 def peer_pictures(weights: dict[str, Tensor], samples: int, batch_statistics: bool) -> Tensor:
@@ -246,7 +245,7 @@ def figures(folder: Path, samples: int) -> dict[str, Any]:
         "ours": ours,
         "the example": theirs,
         "ratio": round(ours / min(theirs.values()), 3),
-        "real pictures, the example's way": distance(there_and_back(clothes("train")[:samples])),
+        "real pictures, the example's way": distance(there_and_back(clothes()[:samples])),
         "real pictures": real.frechet_floor(space),
         "our iterations": json.loads((folder / OURS / "model" / "model.json").read_text())["round"],
         "the example's": int(weights["main.1.num_batches_tracked"]),  # and one in a hundred for its sample sheets
