@@ -8,7 +8,7 @@ default where nothing was asked. Imports no torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from types import MappingProxyType
@@ -65,8 +65,8 @@ class Knob:
         if isinstance(value, str):
             value = dict(self.aliases).get(value, value)
             if value not in self.choices:
-                if self.name == "sampler" and (said := meant(value, self.choices)) is not None:
-                    raise UsageError(f"unknown sampler '{value}': {said}")
+                if self.name in OTHER_NAMES and (said := OTHER_NAMES[self.name](value, self.choices)) is not None:
+                    raise UsageError(f"unknown {self.name} '{value}': {said}")
                 raise UnknownName(self.name, value, self.choices)
         elif not isinstance(value, bool):
             low, high = -math.inf if self.least is None else self.least, math.inf if self.most is None else self.most
@@ -180,6 +180,11 @@ SHORT: Mapping[str, str] = MappingProxyType(  # those with a flag and a keyword 
 )
 
 
+OTHER_NAMES: Mapping[str, Callable[[str, Sequence[str]], str | None]] = (
+    MappingProxyType(  # what other programs' are here
+        {"sampler": meant}
+    )
+)
 ELSEWHERE: Mapping[str, str] = MappingProxyType(  # whose a common knob is that a model lacks
     {"strength": ", which is an edit's (zeuxis edit MODEL PICTURE --strength SHARE)"}
 )
