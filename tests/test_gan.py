@@ -222,8 +222,8 @@ def test_both_players_are_told(network: str, batch_norm: bool) -> None:
 def test_perceptrons_have_no_norms() -> None:
     with pytest.raises(UsageError, match="set network to lucic"):
         cgan(network="maxout", batch_norm=True)
-    norms = [m for m in cgan(network="lucic", batch_norm=True, width=4).discriminator.modules()]
-    assert any(isinstance(m, torch.nn.BatchNorm2d) for m in norms)
+    layers = cgan(network="lucic", batch_norm=True, width=4).discriminator.modules()
+    assert any(isinstance(layer, torch.nn.BatchNorm2d) for layer in layers)
 
 
 def test_a_class_is_one_of_so_many() -> None:

@@ -6,7 +6,7 @@ The figure is drawn from result files alone, so it is generated with the page an
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
@@ -145,7 +145,7 @@ def figure() -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def dot(one: Measured, x: Any, y: int, colour: str) -> list[str]:
+def dot(one: Measured, x: Callable[[float], float], y: int, colour: str) -> list[str]:
     """A recipe: its mean, and from its least to its most."""
     ends = f"x1='{x(min(one.values))}' x2='{x(max(one.values))}' y1='{y}' y2='{y}'"
     spread = f"<line {ends} stroke='{colour}' stroke-width='3'/>"

@@ -146,8 +146,16 @@ def restore(
         raise UsageError(f"--metric {metric[0]} is of pictures that are damaged first: give --pair too")
     from zeuxis.api.restore import restore as restored
 
-    work = partial(restored, overwrite=overwrite, tile=tile, page=page, device=device)
-    work = partial(work, fidelity=fidelity, seed=seed, ensemble=ensemble)
+    work = partial(
+        restored,
+        overwrite=overwrite,
+        tile=tile,
+        page=page,
+        fidelity=fidelity,
+        ensemble=ensemble,
+        seed=seed,
+        device=device,
+    )
     if model is None and task is None:
         of_model = {"--knob": knobs or None, "--face": face or None, "--seed": seed}
         if given := [option for option, value in of_model.items() if value is not None]:
