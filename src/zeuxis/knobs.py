@@ -180,11 +180,8 @@ SHORT: Mapping[str, str] = MappingProxyType(  # those with a flag and a keyword 
 )
 
 
-OTHER_NAMES: Mapping[str, Callable[[str, Sequence[str]], str | None]] = (
-    MappingProxyType(  # what other programs' are here
-        {"sampler": meant}
-    )
-)
+# What to say of a choice that another program has, by knob.
+OTHER_NAMES: Mapping[str, Callable[[str, Sequence[str]], str | None]] = MappingProxyType({"sampler": meant})
 ELSEWHERE: Mapping[str, str] = MappingProxyType(  # whose a common knob is that a model lacks
     {"strength": ", which is an edit's (zeuxis edit MODEL PICTURE --strength SHARE)"}
 )
