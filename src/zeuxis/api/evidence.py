@@ -44,6 +44,7 @@ IDLE: Mapping[str, object] = {
 }
 IDLE_OF: dict[str, dict[str, object]] = {  # the same of one system alone
     "drunet": {"model.residual": False, "model.condition": "none"},
+    "sr-resnet": {"model.upsampler": "pixelshuffle"},
     "wgan": {"model.batch_norm": False},
     "gan": {"model.r1": 0.0},
     "cgan": {"model.batch_norm": False},
