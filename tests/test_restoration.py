@@ -14,6 +14,7 @@ from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.catalog.build import build
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import Turn
+from zeuxis.nn.sr_resnet import SubPixelSRResNet, bilinear
 from zeuxis.rng import ImageRng, Stream
 from zeuxis.spec import DataSpec
 from zeuxis.systems.restoration._family import RegressionRestorer, scale_between
@@ -23,9 +24,9 @@ from zeuxis.training.checkpoint import write_model
 SMALL = {"sr-resnet": {"blocks": 1, "width": 4}, "dncnn": {"depth": 3, "width": 4}}
 
 
-def built(system: str, scale: int = 1) -> RegressionRestorer:
+def built(system: str, scale: int = 1, **sized: object) -> RegressionRestorer:
     spec = DataSpec(Shape(3, 8 * scale, 12 * scale), source_shape=Shape(3, 8, 12))
-    found = build(system, spec, dict(SMALL[system]))
+    found = build(system, spec, SMALL[system] | sized)
     assert isinstance(found, RegressionRestorer)
     return found
 
@@ -36,9 +37,10 @@ def turn(scale: int) -> Turn:
     return Turn(Batch(image, Condition(source=rng.uniform(2, 3, 8, 12) * 2 - 1)), Stream(1), 0, 0.0)
 
 
-@pytest.mark.parametrize("scale", [1, 2, 3, 4])
-def test_the_scale_is_that_of_the_data(scale: int) -> None:
-    system = built("sr-resnet", scale)
+@pytest.mark.parametrize("scale", [1, 2, 3, 4, 5, 6])
+@pytest.mark.parametrize("upsampler", ["pixelshuffle", "pixelshuffledirect"])
+def test_the_scale_is_that_of_the_data(scale: int, upsampler: str) -> None:
+    system = built("sr-resnet", scale, upsampler=upsampler)
     assert system.network.scale == scale
     condition = turn(scale).batch.condition
     assert system.sample(condition, ImageRng.counting(0, 2)).shape == (2, 3, 8 * scale, 12 * scale)
@@ -48,8 +50,8 @@ def test_scales_that_are_none_are_refused() -> None:
     for source in (Shape(3, 8, 8), Shape(1, 8, 12), Shape(3, 40, 60)):
         with pytest.raises(UsageError, match="by a whole number"):
             scale_between(Shape(3, 16, 24), source, "sr-resnet")
-    with pytest.raises(UsageError, match="not by 5"):
-        built("sr-resnet", 5)
+    with pytest.raises(UsageError, match="give 'pixelshuffle' or 'pixelshuffledirect'"):
+        built("sr-resnet", upsampler="pixelshuffledirekt")
     with pytest.raises(UsageError, match="keeps a picture's size"):
         built("dncnn", 2)
     with pytest.raises(Unsupported, match="give it a source"):
@@ -102,3 +104,15 @@ def test_the_contract_gives_a_system_the_damage_of_its_recipe() -> None:
     batch = Case(load_recipe("sr-resnet")).batch(2)
     assert batch.condition.source is not None
     assert batch.condition.source.shape[-1] * 4 == batch.image.shape[-1]
+
+
+def test_one_convolution_makes_the_large_picture() -> None:
+    """Shi et al. 2016, Eq. 4: of a pixel's ``C r^2`` numbers the r x r pixels of the large one, beside the bilinear."""
+    network = SubPixelSRResNet(1, blocks=1, width=4, scale=3)
+    for value in network.parameters():
+        value.data.zero_()
+    small = torch.rand(1, 1, 5, 4, generator=torch.Generator().manual_seed(0))
+    network.last.bias.data.copy_(torch.arange(9.0))  # type: ignore[union-attr, operator]
+    added = network(small) - bilinear(small, 3)
+    torch.testing.assert_close(added, torch.arange(9.0).view(3, 3).repeat(5, 4)[None, None])
+    assert sum(p.numel() for p in SubPixelSRResNet(3, blocks=12, width=64, scale=4).parameters()) == 915_760

@@ -411,3 +411,10 @@ def test_context_encoders_learn_no_mask_that_they_cannot_fill() -> None:
     found = built("context-encoder", side=32, nef=4, ngf=4, ndf=4, bottleneck=8)
     with pytest.raises(UsageError, match="hide less, as --pair mask"):
         found.fill(turn(side=32, mask=torch.ones(2, 1, 32, 32)))  # type: ignore[operator]
+
+
+def test_a_scale_finds_a_size_that_it_divides(tmp_path: Path) -> None:
+    """`--scale 5` alone is what a refusal of `--task enlarge:5` advises."""
+    assert recipe_of("sr-resnet", data="scenes", scale=5).size == 35
+    assert recipe_of("sr-resnet", data="scenes", scale=4).size == 32
+    assert recipe_of("sr-resnet", data="scenes", scale=5, size=40).size == 40

@@ -134,6 +134,14 @@ def damaged_as(recipe: Recipe, data: str | None, scale: int | None = None) -> st
     return f"{recipe.data.partition('|')[0].strip() if data is None else data} | {chain}"
 
 
+def size_at(recipe: Recipe, scale: int | None) -> int | None:
+    """The size of the pictures of a training whose scale was asked for and whose size was not: the recipe's, or the
+    next that can be divided by the scale; None where the recipe's own is right."""
+    if scale is None or not isinstance(recipe.size, int) or recipe.size % scale == 0:
+        return None
+    return -(-recipe.size // scale) * scale
+
+
 def shown_for(recipe: Recipe, data: str, *, own_damage: bool) -> str | None:
     """How a folder's photographs are best shown to a training against the damage in the name of its ``data``; None
     where nothing says so, or the recipe says it itself.

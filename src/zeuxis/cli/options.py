@@ -290,7 +290,7 @@ def recipe_of(
     changes: list[str] | None = None,
 ) -> Recipe:
     """The recipe ``name``, or of a run, with what the command line changes in it; a budget replaces its own."""
-    from zeuxis.api.suited import damaged_as, shown_for
+    from zeuxis.api.suited import damaged_as, shown_for, size_at
     from zeuxis.recipe import Recipe, load_recipe, of_other_pictures, with_budget, with_overrides
 
     begun = name if isinstance(name, Recipe) else load_recipe(name)
@@ -320,9 +320,11 @@ def recipe_of(
         raise UsageError(f"--scale {scale} --pair {pair}: write the scale in the pair, as in bicubic:{scale}")
     if pair is None and (scale is not None or data is not None):
         data = damaged_as(begun, data, scale)
+    if size is None and "size" not in set_too:
+        size = size_at(begun, scale)
     if fit is None and data is not None and "fit" not in set_too:
         fit = shown_for(begun, data if pair is None else f"{data} | {pair}", own_damage=pair is not None)
-    given |= {"model.condition": condition, "data": data, "fit": fit}
+    given |= {"model.condition": condition, "data": data, "fit": fit, "size": size}
     # JSON's strings and numbers are TOML's too: a folder called "7" stays a folder.
     overrides = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in given.items() if value is not None]
     overrides = [*(changes or ()), *overrides]

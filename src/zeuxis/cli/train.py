@@ -154,7 +154,10 @@ def train(
             note(f"note: the small pictures beside the large ones are learnt from (--pair {own}), windows of both")
         else:
             how = SHOWN.get(plan.fit, "") if fit is None else ""
-            note(f"note: the pictures are damaged by {chain_of(plan.data)}{how}; --pair (and --fit) decide otherwise")
+            at = "" if scale is None or size is not None else f", {plan.size} pixels a side (--size)"
+            note(
+                f"note: the pictures are damaged by {chain_of(plan.data)}{how}{at}; --pair (and --fit) decide otherwise"
+            )
     if dry_run:
         with named:
             show_dry_run(plan, out, fresh, suit, vary, as_json)

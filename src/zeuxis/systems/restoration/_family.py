@@ -17,7 +17,6 @@ from zeuxis.nn.picture_network import PictureNetwork
 from zeuxis.rng import ImageRng
 
 CONDITIONS: Mapping[str, frozenset[str]] = {"none": frozenset({"source"}), "mask": frozenset({"source", "mask"})}
-STEPS = {1: (), 2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}  # of enlargement, by scale
 Distance = Callable[[Tensor, Tensor], Tensor]  # of two batches of the same shape, a scalar
 
 
@@ -191,8 +190,7 @@ def scale_between(shape: Shape, source: Shape | None, system: str) -> int:
     return scale
 
 
-def enlarging_steps(scale: int, system: str) -> tuple[int, ...]:
-    """The factors of the enlargements that make ``scale``; raises :class:`UsageError` for one that there is not."""
-    if scale not in STEPS:
-        raise UsageError(f"'{system}' enlarges by {', '.join(map(str, STEPS))}, not by {scale}")
-    return STEPS[scale]
+def enlarging_steps(scale: int) -> tuple[int, ...]:
+    """The factors of the enlargements that make ``scale``, 1 or more: its primes, (2, 2) of 4 and (2, 3) of 6."""
+    step = next((k for k in range(2, scale + 1) if scale % k == 0), None)
+    return () if step is None else (step, *enlarging_steps(scale // step))

@@ -61,7 +61,7 @@ class SRResNet(RegressionRestorer):
         super().__init__()
         self.shape, self.lr = Shape(*shape), lr
         scale = scale_between(self.shape, None if source_shape is None else Shape(*source_shape), "sr-resnet")
-        steps = enlarging_steps(scale, "sr-resnet")
+        steps = enlarging_steps(scale)
         channels = self.shape.channels
         self.network: PictureNetwork = lookup(  # G
             "upsampler",

@@ -78,7 +78,7 @@ class SRGAN(AdversarialRestorer):
         self.shape, self.lr = Shape(*shape), lr
         self.critic_start, self.adversarial, self.pixel = checked_start(critic_start), adversarial, pixel
         scale = scale_between(self.shape, None if source_shape is None else Shape(*source_shape), "srgan")
-        steps = enlarging_steps(scale, "srgan")
+        steps = enlarging_steps(scale)
         self.network = SRResNetNet(self.shape.channels, blocks=blocks, width=width, steps=steps)  # G
         self.critic = VGGCritic(
             self.shape, width=critic_width, halvings=halvings, kernel=3, hidden=hidden, bias=True
