@@ -14,12 +14,15 @@ from zeuxis.api import runs
 from zeuxis.api.page import held_out_curves, shown_html
 from zeuxis.api.runs import train as run_training
 from zeuxis.batch import Batch, Condition, Shape
+from zeuxis.catalog.build import build
 from zeuxis.data.batches import Batches
 from zeuxis.data.source import ArraySource
 from zeuxis.diffusion.held_out import LEVELS, errors_at_levels
 from zeuxis.diffusion.path import append_dims
+from zeuxis.distributions.dequantise import dequantise
 from zeuxis.recipe import Train, load_recipe
 from zeuxis.rng import Stream
+from zeuxis.spec import DataSpec
 from zeuxis.systems.density.gaussian import Gaussian
 from zeuxis.systems.diffusion.consistency import Consistency
 from zeuxis.systems.diffusion.ddpm import DDPM
@@ -69,8 +72,19 @@ def test_diffusion_systems_measure_their_denoiser_without_guidance(name: str) ->
     assert all(torch.equal(one[key], other[key]) and math.isfinite(float(one[key])) for key in one)
 
 
-def test_others_measure_nothing() -> None:
-    assert Gaussian(SHAPE).held_out(Batch(pictures(2)), Stream(0)) == {}
+def test_others_measure_what_they_can() -> None:
+    batch = Batch(pictures(11))  # more than are measured at a time
+    gaussian = Gaussian(SHAPE)
+    (nats,) = gaussian.held_out(batch, Stream(4)).values()
+    spread = dequantise(batch.image, Stream(4))
+    torch.testing.assert_close(nats, -gaussian.log_prob(spread, Stream(0)).mean() / spread[0].numel())
+    coder = build("vq-vae", DataSpec(SHAPE), {"width": 8, "hidden": 8, "blocks": 1, "codes": 4}).eval()
+    found = coder.held_out(batch, Stream(4))
+    torch.testing.assert_close(
+        found["rebuilt"], (coder.decode(coder.encode(batch.image)) - batch.image).square().mean()
+    )
+    gan = build("dcgan", DataSpec(Shape(1, 8, 8)), {"nz": 4, "ngf": 4, "ndf": 4})
+    assert gan.held_out(Batch(pictures(2)), Stream(0)) == {}
 
 
 def train(folder: Path, held_out: Batch | None) -> Trainer:

@@ -30,9 +30,8 @@ import torch
 from torch import Tensor, nn
 
 from zeuxis.batch import Batch
-from zeuxis.diffusion.held_out import errors_at_levels
 from zeuxis.errors import Unsupported
-from zeuxis.knobs import Sampling
+from zeuxis.held_out import held_out_of
 from zeuxis.rng import Rng
 from zeuxis.spec import DataSpec
 from zeuxis.verbs import Verbs
@@ -276,15 +275,10 @@ class System(Verbs):
     def held_out(self, batch: Batch, rng: Rng) -> Mapping[str, Tensor]:
         """What the log plots of pictures that training never sees, scalars by name, less being better.
 
-        By default the error of the denoiser, without guidance, at eight fixed levels, where there is one, in the space
-        that pictures are encoded to, if they are; else none. It is asked now and then, always with the same batch and a
-        fresh ``rng`` of the same seed, without gradients.
+        By default what :func:`~zeuxis.held_out.held_out_of` finds by its verbs. It is asked now and then, always with
+        the same batch and a fresh ``rng`` of the same seed, without gradients.
         """
-        if "denoiser" not in self.can:
-            return {}
-        how = Sampling(guidance=1.0) if "guidance" in self.knobs else Sampling()
-        denoise = self.denoiser(batch.condition.only(self.conditions), len(batch), how)
-        return errors_at_levels(denoise, self.encode(batch.image) if "encode" in self.can else batch.image, rng)
+        return held_out_of(self, batch, rng)
 
     def fit(self, batches: Iterable[Batch]) -> None:
         """Learn in closed form from one pass over the data."""

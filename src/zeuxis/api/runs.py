@@ -54,7 +54,8 @@ from zeuxis.training.trainer import Clock, Trainer
 from zeuxis.training.training_state import PREVIEWS
 
 PREVIEWED = 16
-HELD_OUT = 64  # pictures that the curves of held-out losses are of
+HELD_OUT = 64  # pictures that the curves of held-out losses are of, fewer of larger ones
+HELD_OUT_PIXELS = 64 * 64 * HELD_OUT  # of all of them: a network of large pictures would take minutes to begin
 COLUMNS = 8  # pictures a row of a preview
 FIT_BATCH = 1000
 OF_ROUNDS = ("iterations", "minutes", "batch", "accumulate", "ema", "posthoc")  # what a closed form has no use for
@@ -245,7 +246,7 @@ def train(
             players=recipe.players,
             facts=facts,
             device=device,
-            held_out=_spread(unseen, HELD_OUT),
+            held_out=_spread(unseen, _measured(unseen.spec.shape)),
             report=reported,
             preview=lambda average, clock: _preview(average, recipe, clock, folder, examples, device),
             track=track,
@@ -400,6 +401,11 @@ def _spread(examples: Source, n: int) -> Batch:
     """
     n = min(n, len(examples))
     return examples.batch(torch.arange(n) * len(examples) // n)
+
+
+def _measured(shape: Shape) -> int:
+    """How many held-out pictures of that shape a loss is measured of: 2 at least."""
+    return max(2, min(HELD_OUT, HELD_OUT_PIXELS // (shape.height * shape.width)))
 
 
 def _preview(system: System, recipe: Recipe, clock: Clock, folder: Path, batch: Batch, device: str) -> Path | None:

@@ -19,7 +19,7 @@ from zeuxis.card import Card
 from zeuxis.errors import Unsupported, UsageError, WeightsError
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Knob, Sampling
-from zeuxis.rng import ImageRng
+from zeuxis.rng import ImageRng, Rng
 from zeuxis.spec import DataSpec
 
 REACH = 8.0  # standard deviations of each number that lie within [-1, 1], where densities clamp what they draw
@@ -151,6 +151,10 @@ class LatentPrior(System):
                 turn.memo["codes"] = self.encode(turn.batch.image).float()
         codes: Tensor = turn.memo["codes"]
         return codes
+
+    def held_out(self, batch: Batch, rng: Rng) -> Mapping[str, Tensor]:
+        """None: what it encodes and decodes by is given, and at first it does not know how far codes are apart."""
+        return {}
 
     # -- verbs ------------------------------------------------------------------------------------
 

@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from zeuxis.batch import Condition, Shape
+from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import Move, Player, System, Turn
+from zeuxis.held_out import PART
 from zeuxis.knobs import Sampling
 from zeuxis.losses.reconstruction import l1
 from zeuxis.nn.picture_network import PictureNetwork
-from zeuxis.rng import ImageRng
+from zeuxis.rng import ImageRng, Rng
 
 CONDITIONS: Mapping[str, frozenset[str]] = {"none": frozenset({"source"}), "mask": frozenset({"source", "mask"})}
 Distance = Callable[[Tensor, Tensor], Tensor]  # of two batches of the same shape, a scalar
@@ -57,6 +58,14 @@ class PictureRestorer(AnySizeRestorer):
     def made_of(self, condition: Condition) -> Tensor:
         """Pictures ``(B, C, scale H, scale W)``, about in [-1, 1], of the sources of a batch."""
         return 2 * self.network(self.given(condition)) - 1
+
+    def held_out(self, batch: Batch, rng: Rng) -> Mapping[str, Tensor]:
+        """The mean squared error of the pictures that it makes of the sources."""
+        parts = [batch[k : k + PART] for k in range(0, len(batch), PART)]
+        errors = [
+            (self.sample(part.condition, ImageRng.counting(0, len(part))) - part.image).square() for part in parts
+        ]
+        return {"squared error": torch.cat([error.flatten(1).mean(1) for error in errors]).mean()}
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         return (2 * self.picture_network(how)(self.given(condition)) - 1).float().clamp(-1, 1)
