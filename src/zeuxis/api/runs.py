@@ -26,7 +26,7 @@ from zeuxis.api.naming import counted
 from zeuxis.api.page import held_out_curves, loss_curves, shown_html
 from zeuxis.api.pictures import panes, sheet, spread, to_pil
 from zeuxis.api.suited import long_warmup, not_learnt, sized_by_start, suited, too_short
-from zeuxis.batch import Batch
+from zeuxis.batch import Batch, Shape
 from zeuxis.catalog.assemble import build_for
 from zeuxis.catalog.build import given_models
 from zeuxis.catalog.weights import start_from, weights_of
