@@ -324,11 +324,24 @@ def test_the_machine_s_troubles_have_a_mend(command, monkeypatch, error, code, s
     assert "mistake in Zeuxis" not in err and ("free some" in err) == (getattr(error, "errno", 0) in FULL)
 
 
-def test_a_reader_that_goes_away_is_no_error():
-    script = "import sys; from zeuxis.cli import main; sys.exit(main(['list', '--json']))"
+@pytest.mark.parametrize("words", [["list", "--json"], ["info", "digits"], ["list", "--help"]])  # echo, rich, typer
+def test_a_reader_that_goes_away_ends_a_command_as_sigpipe_does(words):
+    script = f"import sys; from zeuxis.cli import main; sys.exit(main({words}))"
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
-        assert b"Traceback" not in process.stderr.read()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def test_a_training_whose_progress_nobody_reads_saves_what_it_learnt(command, monkeypatch, tmp_path):
+    def unread(*shown):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("zeuxis.cli.train.Progress.__call__", unread)
+    run = tmp_path / "run"
+    code, *_ = command("train", "vae", "--data", "digits", "--size", 8, "--iterations", 9, "--out", run, "--batch", 2)
+    assert code == 141
+    assert (run / "model").is_dir() and list((run / "checkpoints").iterdir())
 
 
 # -- small parts --------------------------------------------------------------------------------------
