@@ -14,7 +14,7 @@ from zeuxis.data.layouts import Listing, SplitFiles, list_split
 from zeuxis.data.pairs import halves_by_name
 from zeuxis.data.scenes import among_scenes
 from zeuxis.data.source import Skipped
-from zeuxis.data.splits import BESIDE, Home, Homes, homes_of
+from zeuxis.data.splits import BESIDE, Home, Homes, homes_of, shard_splits
 from zeuxis.data.survey import CLASS_FILE, Survey, survey
 from zeuxis.errors import DataError
 from zeuxis.files import at_home
@@ -84,7 +84,7 @@ def arrange(path: str | Path, factor: int | None = None) -> Arranged:
         raise DataError(f"'{root}' is no folder: give a folder of pictures")
     found = survey(root)
     homes = homes_of([*found.pictures, *found.shards, *(one.path for one in found.skipped)])
-    homes = among_scenes(homes, found.pictures)
+    homes = among_scenes(homes, found.pictures) if found.pictures else shard_splits(homes, found.shards)
     return _Arranging(found, homes, factor).done()
 
 
