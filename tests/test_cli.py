@@ -241,7 +241,7 @@ def test_an_interrupted_training_goes_on_with_the_same_command(command, monkeypa
         ("train", 2, "Missing argument"),
         ("train vea", 2, "unknown recipe 'vea'"),
         ("train tiny.toml --budget 1m --iterations 3", 2, "give one of them"),
-        ("train tiny.toml --budget soon", 2, "write 90s, 10m, 2h or 500i"),
+        ("train tiny.toml --budget soon", 2, "write 90s, 10m, 2h, 1h30m or 500i"),
         ("train tiny.toml --set train.bach=3", 2, "train.batch"),
         ("train tiny.toml --set nonsense", 2, "a.b=value"),
         ("train tiny.toml --set model.nfg=3", 2, "did you mean"),
@@ -352,7 +352,8 @@ def test_budgets():
     assert Budget.parse("90s") == Budget(minutes=1.5)
     assert Budget.parse("0.5h") == Budget(minutes=30)
     assert Budget.parse("500r") == Budget(iterations=500) == Budget.parse("500i")
-    for wrong in ("", "10", "m", "-1m", "0m", "1.5r", "10 m", "1e3s", "infm"):
+    assert Budget.parse("1h30m") == Budget(minutes=90) and Budget.parse("1d0.5h") == Budget(minutes=1470)
+    for wrong in ("", "10", "m", "30m1h", "1h1h", "0h0m", "1h500i", "-1m", "0m", "1.5r", "10 m", "1e3s", "infm"):
         with pytest.raises(UsageError):
             Budget.parse(wrong)
 

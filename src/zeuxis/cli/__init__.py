@@ -209,10 +209,14 @@ def _without(option: str, args: Sequence[str], what: str) -> tuple[list[str], li
 
 
 def _refuse_nowhere(args: Sequence[str]) -> None:
-    """Refuse an ``--out`` of no characters, as of a variable that is not set: it would be the folder where one is."""
+    """Refuse an ``--out`` of no characters, as of a variable that is not set: it would be the folder where one is. And
+    ``-``, by which other programs mean standard output: it would be a folder of that name."""
     follows = [word for option, word in pairwise(args) if option == OUT]
-    if "" in follows or f"{OUT}=" in args:
+    follows += [word.removeprefix(f"{OUT}=") for word in args if word.startswith(f"{OUT}=")]
+    if "" in follows:
         raise UsageError(f"{OUT} is empty: name a file or a folder ({OUT} . is the one where you are)")
+    if "-" in follows:
+        raise UsageError(f"{OUT} -: pictures go to files, not to standard output: name a file or a folder (./- is one)")
 
 
 def _one_line(misuse: Any) -> str:

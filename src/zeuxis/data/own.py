@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -52,12 +52,15 @@ class OwnData:
 
         An array is ``(N, H, W)`` or ``(N, H, W, C)``, a tensor ``(N, C, H, W)``: uint8 in [0, 255] or floats in
         [0, 1]. A sequence or a ``Dataset`` holds PIL pictures or such arrays of one picture each, or pairs of one and
-        its label, or mappings with the keys of :data:`COLUMNS`. A mapping has such columns.
+        its label, or mappings with the keys of :data:`COLUMNS`. A mapping has such columns; a tuple of an array of
+        pictures and their labels is two of them.
 
         Raises UsageError for anything else, DataError where no picture could be read.
         """
         if isinstance(data, (np.ndarray, Tensor)):
             return cls(_checked({"image": _rows(data)}))
+        if _is_pictures_and_labels(data):
+            return cls(_checked({"image": _rows(data[0]), "label": list(data[1])}))
         if isinstance(data, Mapping):
             return cls(_checked({str(name): _column(str(name), values) for name, values in data.items()}))
         if isinstance(data, (Sequence, Dataset)):
@@ -132,7 +135,28 @@ class OwnData:
             return _stack(values, size, name)
         if name not in TEXTS:
             return np.asarray(values, dtype=object)
-        return ["" if _is_missing(value) else str(value) for value in values]
+        return [_text(value, name) for value in values]
+
+
+def _is_pictures_and_labels(data: Any) -> TypeGuard[tuple[Any, Any]]:
+    """Whether it is what many call ``(X, y)``: a tuple of an array of pictures and a row of labels."""
+    if not isinstance(data, tuple) or len(data) != 2 or not isinstance(data[0], (np.ndarray, Tensor)):
+        return False
+    pictures, labels = data
+    row = labels.ndim == 1 if isinstance(labels, (np.ndarray, Tensor)) else isinstance(labels, list)
+    return row and pictures.ndim in (3, 4) and len(pictures) == len(labels)
+
+
+def _text(value: Any, name: str) -> str:
+    """A caption as it is given, of several the first; "" where there is none."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        texts = [each for each in value if isinstance(each, str)]
+        if len(texts) < len(value):
+            raise UsageError(f"a {name} is a list of {type(value[0]).__name__}: give a text, or a list of texts")
+        value = texts[0] if texts else None
+    return "" if _is_missing(value) else str(value)
 
 
 def _rows(data: Array | Tensor) -> list[Any]:
@@ -242,6 +266,11 @@ def _picture(value: Any, name: str) -> Image.Image:
             raise UsageError(f"a tensor of {name} has the shape {tuple(value.shape)}: (C, H, W) is wanted{mend}")
         value = value.detach().cpu().movedim(0, -1)
         value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+    if value is None or isinstance(value, (Mapping, bytes)):
+        raise UsageError(
+            f"{name} is {'None' if value is None else f'a {type(value).__name__}'}: give a PIL picture, an array "
+            "(H, W, C) or a tensor (C, H, W)"
+        )
     if isinstance(value, (str, Path)):
         raise UsageError(f"{name} '{value}' is a text: give pictures (PIL.Image.open), or the folder that holds them")
     try:
@@ -323,6 +352,7 @@ def _label(label: Any, row: int) -> Any:
                 "(of one-hot rows the place of the 1: argmax(1))"
             )
         label = label.item()
+    label = label.decode(errors="backslashreplace") if isinstance(label, bytes) else label
     if _is_missing(label):
         raise UsageError(f"picture {row} has no label ({label}): leave it out, or give a class of its own for such")
     return int(label) if isinstance(label, float) and label.is_integer() else label

@@ -21,6 +21,7 @@ from zeuxis.training.log_file import FAILED as FAILED
 from zeuxis.training.log_file import GRADIENT as GRADIENT
 from zeuxis.training.log_file import HELD_OUT as HELD_OUT
 from zeuxis.training.log_file import MADE as MADE
+from zeuxis.training.log_file import RATE as RATE
 from zeuxis.training.log_file import free_name as free_name
 from zeuxis.training.log_file import read_log as read_log
 from zeuxis.training.tracking import Tracker
