@@ -210,6 +210,13 @@ def test_a_caption_that_is_missing_says_nothing() -> None:
     assert set(source.fields["caption"]) == {"a boot", "", "a bag"}
 
 
+def test_what_becomes_of_pictures_of_another_size_is_said() -> None:
+    assert not OwnData.of(COLOUR).source().remarks and not OwnData.of(COLOUR).source((12, 10)).remarks
+    (line,) = OwnData.of(COLOUR).source(16).remarks
+    assert "of 40 pictures brought to 16 x 16 pixels 40 are cut to their middle" in line and "enlarged" in line
+    assert "size=(height, width)" in line
+
+
 def test_of_several_captions_the_first_is_read() -> None:
     captions = [["a boot", "a shoe"], ("a boot",), np.array(["a boot", "brown"]), [], *["a bag"] * 36]
     assert set(OwnData.of({"image": COLOUR, "caption": captions}).source().fields["caption"]) == {"a boot", "", "a bag"}

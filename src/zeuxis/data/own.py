@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from zeuxis.data.fit import LARGER, SQUARE, Fit, fit_picture
+from zeuxis.data.fit import LARGER, SQUARE, Fit, brought, fit_picture
 from zeuxis.data.names import in_natural_order
 from zeuxis.data.picture import GREY_MODES, WIDE_MODES, upright
 from zeuxis.data.shards import MOST_CLASSES
@@ -101,7 +101,8 @@ class OwnData:
         if split not in splits:
             raise UnknownName("split", split, splits)
         rows = splits[split] or list(range(len(self)))  # too few to set any apart: all of them are looked at
-        images = _stack(self.columns["image"], size, "image")
+        pictures = [_picture(value, "image") for value in self.columns["image"]]
+        images = _stack(pictures, size, "image")
         found = ArraySource(
             self.name,
             images,
@@ -113,6 +114,9 @@ class OwnData:
         if label is not None and (bare := sorted(set(range(len(names))) - set(fields["label"]))):
             some = ", ".join(names[k] for k in bare[:LISTED]) + (", ..." if len(bare) > LISTED else "")
             found.remarks = (f"no picture of class {some}, which nothing is learnt of: labels count from 0",)
+        if size is not None:
+            sides = [picture.size for picture in pictures]
+            found.remarks += tuple(brought(sides, size, "size=(height, width) keeps more"))
         if size is not None and "source" in self.columns and (times := self._times_larger()) >= LARGER:
             found.remarks += (
                 f"sources are {times:.3g} times smaller than their pictures and are brought to their size: what is to "
@@ -132,7 +136,7 @@ class OwnData:
     def _field(self, name: str, size: Size | None) -> Values:
         values = self.columns[name]
         if name in PICTURES:
-            return _stack(values, size, name)
+            return _stack([_picture(value, name) for value in values], size, name)
         if name not in TEXTS:
             return np.asarray(values, dtype=object)
         return [_text(value, name) for value in values]
@@ -298,9 +302,8 @@ def _picture(value: Any, name: str) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array, COLOUR_MODES[array.shape[-1]])
 
 
-def _stack(values: Iterable[Any], size: Size | None, name: str) -> Array:
+def _stack(pictures: Sequence[Image.Image], size: Size | None, name: str) -> Array:
     """uint8 ``(N, C, H, W)``; in colour if one of them is."""
-    pictures = [_picture(value, name) for value in values]
     mode = "L" if all(picture.mode == "L" for picture in pictures) else "RGB"
     sizes = {picture.size for picture in pictures}
     if size is None:
