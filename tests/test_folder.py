@@ -624,7 +624,7 @@ def test_the_folder_of_a_run_is_no_data(tmp_path: Path) -> None:
     for name in ("run.json", "model/model.json"):
         (tmp_path / name).write_text("{}")
     Image.new("RGB", (34, 26)).save(tmp_path / "preview.png")
-    with pytest.raises(DataError, match=r"is the folder of a run, whose pictures are previews: .* zeuxis info"):
+    with pytest.raises(DataError, match=r"is the folder of a run, whose pictures are previews: .*zeuxis info"):
         open_folder(tmp_path, 8)
 
 
