@@ -57,6 +57,32 @@ def alone(script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 
 
+# -- what a shell completes ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("zeuxis train dcg", {"dcgan", "dcgan-paper"}),
+        ("zeuxis train runs/", {"runs/00000-mine"}),
+        ("zeuxis sample perl", {"perlin"}),
+        ("zeuxis sample runs/", set()),  # it holds no model yet
+        ("zeuxis train dcgan --data fash", {"fashion-mnist"}),
+        ("zeuxis compare dcgan gaus", {"gaussian"}),
+        ("zeuxis info vq-vae-2", {"vq-vae-2", "vq-vae-2-paper"}),
+    ],
+)
+def test_a_shell_completes_names(typed, found, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs/00000-mine").mkdir(parents=True)
+    (tmp_path / "runs/00000-mine/run.json").touch()
+    for name, value in {"": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}.items():
+        monkeypatch.setenv(name or "_ZEUXIS_COMPLETE", value)
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 0 and set(capsys.readouterr().out.split()) == found
+
+
 # -- light to start -----------------------------------------------------------------------------------
 
 

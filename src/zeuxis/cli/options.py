@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zeuxis.cli import completing
 from zeuxis.conditions import FIELDS
 from zeuxis.data.unpaired_name import ARROW
 from zeuxis.errors import UsageError
@@ -87,7 +88,13 @@ def only(context: typer.Context, kept: Iterable[str], why: str) -> None:
 DeviceName = Annotated[str, typer.Option("--device", callback=_device, help="cpu, cuda, cuda:1 or mps.")]
 Out = Annotated[Path | None, typer.Option("--out", callback=writable, help="Where to write.", show_default=False)]
 DataName = Annotated[
-    str | None, typer.Option("--data", metavar="NAME|FOLDER", help="A dataset, a world or a folder of pictures.")
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="NAME|FOLDER",
+        help="A dataset, a world or a folder of pictures.",
+        autocompletion=completing.data,
+    ),
 ]
 Pair = Annotated[
     str | None,

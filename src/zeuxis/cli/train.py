@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zeuxis.api.naming import counted
+from zeuxis.cli import completing
 from zeuxis.cli.dry_run import show_dry_run
 from zeuxis.cli.options import (
     Augment,
@@ -51,7 +52,12 @@ SHOWN = {"patch": ", patches of them at their own resolution", "crop": ", window
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE|RUN", help="A recipe's name, a .toml file, or a run folder to go on with.")
+        str,
+        typer.Argument(
+            metavar="RECIPE|RUN",
+            help="A recipe's name, a .toml file, or a run folder to go on with.",
+            autocompletion=completing.recipes,
+        ),
     ],
     others: Annotated[
         list[str] | None,
