@@ -97,7 +97,7 @@ def test_one_bad_line_sets_one_picture_aside(root: Path, name: str) -> None:
     ("on_disk", "written"),
     [(unicodedata.normalize("NFD", "é{}.png"), unicodedata.normalize("NFC", "é{}.png")),
      (unicodedata.normalize("NFC", "é{}.png"), unicodedata.normalize("NFD", "é{}.png")),
-     ("sub/{}.png", "sub\\{}.png"), ("sub/{}.png", "./sub//{}.png"), ("{}.JPG", "{}.jpg"),
+     ("sub/{}.png", "sub/{}"), ("sub/{}.png", "sub\\{}.png"), ("sub/{}.png", "./sub//{}.png"), ("{}.JPG", "{}.jpg"),
      ("a b#%{}.png", "a b#%{}.png")],
 )  # fmt: skip
 def test_names_are_found_in_another_form(tmp_path: Path, on_disk: str, written: str) -> None:
@@ -173,6 +173,23 @@ def test_a_class_of_nearly_each_is_none(root: Path) -> None:
     assert labelled(root, str).spec.provides == frozenset()  # numbers of the pictures
     captioned = labelled(root, str, text=str)
     assert captioned.spec.provides == {"caption"}
+
+
+def test_a_name_without_its_suffix_means_one_picture_or_none(root: Path) -> None:
+    many(root / "more", 1)
+    put(root / "000.jpg", photo(0))
+    put(root / "metadata.jsonl", data=b"\n".join(lines(name="{:03}")))
+    assert captions(root) == set(map(str, range(1, N)))
+    assert left_out(root) == {"000": "missing", "000.jpg": "unnamed", "000.png": "unnamed", "more/000.png": "unnamed"}
+
+
+def test_few_pictures_held_out_have_the_classes_of_those_to_train_on(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    for split, n in (("train", 30), ("val", 3)):
+        many(root / split, n)
+        said = [{"file_name": f"{k:03}.png", "label": ["robin", "wren", "finch"][k % 3]} for k in range(n)]
+        put(root / split / "metadata.jsonl", data="\n".join(map(json.dumps, said)).encode())
+    assert open_folder(root, 8, "val").batch(torch.arange(3)).condition.label.tolist() == [1, 2, 0]  # type: ignore[union-attr]
 
 
 def test_a_picture_without_the_class_that_others_have_is_left_out(root: Path) -> None:

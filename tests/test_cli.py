@@ -57,6 +57,32 @@ def alone(script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 
 
+# -- what a shell completes ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "found"),
+    [
+        ("zeuxis train dcg", {"dcgan", "dcgan-paper"}),
+        ("zeuxis train runs/", {"runs/00000-mine"}),
+        ("zeuxis sample perl", {"perlin"}),
+        ("zeuxis sample runs/", set()),  # it holds no model yet
+        ("zeuxis train dcgan --data fash", {"fashion-mnist"}),
+        ("zeuxis compare dcgan gaus", {"gaussian"}),
+        ("zeuxis info vq-vae-2", {"vq-vae-2", "vq-vae-2-paper"}),
+    ],
+)
+def test_a_shell_completes_names(typed, found, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs/00000-mine").mkdir(parents=True)
+    (tmp_path / "runs/00000-mine/run.json").touch()
+    for name, value in {"": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}.items():
+        monkeypatch.setenv(name or "_ZEUXIS_COMPLETE", value)
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 0 and set(capsys.readouterr().out.split()) == found
+
+
 # -- light to start -----------------------------------------------------------------------------------
 
 
@@ -241,7 +267,7 @@ def test_an_interrupted_training_goes_on_with_the_same_command(command, monkeypa
         ("train", 2, "Missing argument"),
         ("train vea", 2, "unknown recipe 'vea'"),
         ("train tiny.toml --budget 1m --iterations 3", 2, "give one of them"),
-        ("train tiny.toml --budget soon", 2, "write 90s, 10m, 2h or 500i"),
+        ("train tiny.toml --budget soon", 2, "write 90s, 10m, 2h, 1h30m or 500i"),
         ("train tiny.toml --set train.bach=3", 2, "train.batch"),
         ("train tiny.toml --set nonsense", 2, "a.b=value"),
         ("train tiny.toml --set model.nfg=3", 2, "did you mean"),
@@ -324,11 +350,24 @@ def test_the_machine_s_troubles_have_a_mend(command, monkeypatch, error, code, s
     assert "mistake in Zeuxis" not in err and ("free some" in err) == (getattr(error, "errno", 0) in FULL)
 
 
-def test_a_reader_that_goes_away_is_no_error():
-    script = "import sys; from zeuxis.cli import main; sys.exit(main(['list', '--json']))"
+@pytest.mark.parametrize("words", [["list", "--json"], ["info", "digits"], ["list", "--help"]])  # echo, rich, typer
+def test_a_reader_that_goes_away_ends_a_command_as_sigpipe_does(words):
+    script = f"import sys; from zeuxis.cli import main; sys.exit(main({words}))"
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
-        assert b"Traceback" not in process.stderr.read()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def test_a_training_whose_progress_nobody_reads_saves_what_it_learnt(command, monkeypatch, tmp_path):
+    def unread(*shown):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("zeuxis.cli.train.Progress.__call__", unread)
+    run = tmp_path / "run"
+    code, *_ = command("train", "vae", "--data", "digits", "--size", 8, "--iterations", 9, "--out", run, "--batch", 2)
+    assert code == 141
+    assert (run / "model").is_dir() and list((run / "checkpoints").iterdir())
 
 
 # -- small parts --------------------------------------------------------------------------------------
@@ -339,7 +378,8 @@ def test_budgets():
     assert Budget.parse("90s") == Budget(minutes=1.5)
     assert Budget.parse("0.5h") == Budget(minutes=30)
     assert Budget.parse("500r") == Budget(iterations=500) == Budget.parse("500i")
-    for wrong in ("", "10", "m", "-1m", "0m", "1.5r", "10 m", "1e3s", "infm"):
+    assert Budget.parse("1h30m") == Budget(minutes=90) and Budget.parse("1d0.5h") == Budget(minutes=1470)
+    for wrong in ("", "10", "m", "30m1h", "1h1h", "0h0m", "1h500i", "-1m", "0m", "1.5r", "10 m", "1e3s", "infm"):
         with pytest.raises(UsageError):
             Budget.parse(wrong)
 

@@ -345,6 +345,10 @@ def test_what_others_call_a_metric_is_told_by_its_name_here(name):
     assert f"unknown metric '{name}': it is {CALLED[name]} here" in str(unknown_metric(name))
 
 
+def test_metrics_with_commas_between_them_are_told_how_to_be_given():
+    assert str(unknown_metric("fid, kid")).endswith("an option of its own: --metric fid --metric kid")
+
+
 def test_all_metrics_are_listed(command):
     code, out, _ = command("evaluate", "--metrics", "--json")
     assert code == 0 and {row["name"] for row in json.loads(out)} == set(METRICS)

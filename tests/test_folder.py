@@ -13,7 +13,7 @@ import pytest
 import torch
 from hostile import chunk, coded
 from PIL import Image
-from PIL.PngImagePlugin import PngImageFile
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from zeuxis.batch import Shape, to_uint8
 from zeuxis.data import decode, folder
@@ -605,6 +605,27 @@ def test_what_is_cut_off_or_enlarged_is_told(tmp_path: Path) -> None:
     assert "the least keeps 67%, 3 are smaller, and enlarged (of networks that take other shapes, --size" in line
     assert len(open_folder(tmp_path, 32, fit=Buckets()).remarks) == 1
     assert "9 are cut" in open_folder(tmp_path, (32, 48)).remarks[1], "height and width"
+
+
+def test_the_page_beside_drawn_pictures_is_none_of_them(tmp_path: Path) -> None:
+    for k in range(12):
+        Image.new("RGB", (8, 8), (k, 0, 0)).save(tmp_path / f"{k:04d}.png")
+    info = PngInfo()
+    info.add_itxt("zeuxis", '{"seed": 0, "sheet_of": 12}')
+    for name in ("sheet.png", "x-sheet-0012.png", "other.png"):
+        Image.new("RGB", (34, 26)).save(tmp_path / name, pnginfo=info)
+    Image.new("RGB", (8, 8)).save(tmp_path / "my-sheet.png")
+    line = open_folder(tmp_path, 8).remarks[0]
+    assert line == "read as pictures: 14 used; not used: 2 page"  # by name and record, not by one of them
+
+
+def test_the_folder_of_a_run_is_no_data(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    for name in ("run.json", "model/model.json"):
+        (tmp_path / name).write_text("{}")
+    Image.new("RGB", (34, 26)).save(tmp_path / "preview.png")
+    with pytest.raises(DataError, match=r"is the folder of a run, whose pictures are previews: .*zeuxis info"):
+        open_folder(tmp_path, 8)
 
 
 def test_what_becomes_of_transparency_is_told(tmp_path: Path) -> None:

@@ -87,11 +87,11 @@ def test_others_measure_what_they_can() -> None:
     assert gan.held_out(Batch(pictures(2)), Stream(0)) == {}
 
 
-def train(folder: Path, held_out: Batch | None) -> Trainer:
+def train(folder: Path, held_out: Batch | None, iterations: int = 5) -> Trainer:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         system = EDM(Shape(1, 8, 8), network=SMALL)
-    config = Train.model_validate({"iterations": 5, "batch": 4, "ema": 0.9, "preview_minutes": 60})
+    config = Train.model_validate({"iterations": iterations, "batch": 4, "ema": 0.9, "preview_minutes": 60})
     trainer = Trainer(system, Batches(toy_source(1, 8, 16), 4, 0), config, folder, held_out=held_out)
     trainer.run()
     return trainer
@@ -114,6 +114,10 @@ def test_weights_are_the_same_bits_whether_it_is_measured_or_not(
         values = [entry[f"held-out/sigma {level:g}"] for level in LEVELS]
         assert entry["held-out/mean"] == pytest.approx(sum(values) / 8)
     assert not any("held-out/mean" in entry for entry in read_log(tmp_path / "without" / "log.jsonl"))
+    further = train(tmp_path / "with", batch, iterations=6)
+    again = [e for e in read_log(tmp_path / "with" / "log.jsonl") if "held-out/mean" in e]
+    assert again[:6] == entries and [e["round"] for e in again[6:]] == [6]  # once for an iteration, resumed or not
+    assert further.clock().notes["held-out/mean"] == again[-1]["held-out/mean"]
     assert with_it.clock().notes["held-out/mean"] == entries[-1]["held-out/mean"]
 
 

@@ -474,6 +474,12 @@ def test_a_metric_that_cannot_be_computed_says_what_it_lacks() -> None:
         measure(["frechett"], Evidence(fake=b, real=a))
 
 
+def test_only_what_compares_distributions_is_biased() -> None:
+    told = {"samples": 10, "better": "lower"}
+    assert not Figure("psnr", 1.0, **told).as_dict()["biased"]  # type: ignore[arg-type]
+    assert Figure("frechet", 1.0, of_distribution=True, **told).as_dict()["biased"]  # type: ignore[arg-type]
+
+
 def test_fingerprints_follow_contents_and_nothing_else() -> None:
     a, b = two_clouds()
     assert fingerprint({"a": a, "b": b}) == fingerprint({"b": b.clone(), "a": a})

@@ -121,6 +121,8 @@ def test_pictures_of_several_sizes_need_a_size() -> None:
         (["a.png", "b.png"], UsageError, "is a text"),
         ([(COLOUR[0], 1, "more")], UsageError, "3 parts"),
         ([[[0, 1], [2]]], UsageError, "no array"),
+        ([{"image": {"bytes": b"", "path": None}}], UsageError, "image is a dict: give a PIL picture"),
+        ({"image": [None] * 3}, UsageError, "image is None: give a PIL picture"),
         ({"image": COLOUR, "label": 3}, UsageError, "value for each picture"),
         ({"image": COLOUR, "label": [10**12] * 40}, UsageError, "at most 99999"),
         ({"image": COLOUR, "label": np.eye(40)}, UsageError, r"argmax\(1\)"),
@@ -146,6 +148,8 @@ def test_pictures_of_several_sizes_need_a_size() -> None:
         "paths",
         "triples",
         "ragged",
+        "not decoded",
+        "none",
         "one label",
         "a label too large",
         "one-hot",
@@ -204,6 +208,33 @@ def test_a_caption_that_is_missing_says_nothing() -> None:
     captions = ["a boot", None, float("nan"), *["a bag"] * 37]
     source = OwnData.of({"image": COLOUR, "caption": captions}).source()
     assert set(source.fields["caption"]) == {"a boot", "", "a bag"}
+
+
+def test_what_becomes_of_pictures_of_another_size_is_said() -> None:
+    assert not OwnData.of(COLOUR).source().remarks and not OwnData.of(COLOUR).source((12, 10)).remarks
+    (line,) = OwnData.of(COLOUR).source(16).remarks
+    assert "of 40 pictures brought to 16 x 16 pixels 40 are cut to their middle" in line and "enlarged" in line
+    assert "size=(height, width)" in line
+
+
+def test_of_several_captions_the_first_is_read() -> None:
+    captions = [["a boot", "a shoe"], ("a boot",), np.array(["a boot", "brown"]), [], *["a bag"] * 36]
+    assert set(OwnData.of({"image": COLOUR, "caption": captions}).source().fields["caption"]) == {"a boot", "", "a bag"}
+    with pytest.raises(UsageError, match="a caption is a list of int"):
+        OwnData.of({"image": COLOUR, "caption": [[1, 2]] * 40}).source()
+
+
+def test_pictures_and_their_labels_as_a_pair() -> None:
+    wanted = OwnData.of({"image": COLOUR, "label": np.arange(40) % 3}).source()
+    tensor = torch.from_numpy(COLOUR).permute(0, 3, 1, 2)
+    for labels in (np.arange(40) % 3, torch.arange(40) % 3, (np.arange(40) % 3).tolist()):
+        for pictures in (COLOUR, tensor):
+            found = OwnData.of((pictures, labels)).source()
+            assert np.array_equal(found.images, wanted.images)
+            assert np.array_equal(found.fields["label"], wanted.fields["label"])
+    assert len(OwnData.of((COLOUR[0], COLOUR[1])).source().images) == 2, "a tuple of pictures stays one"
+    grey = OwnData.of((COLOUR[..., 0], np.array([b"bag", b"boot"])[np.arange(40) % 2])).source()
+    assert grey.spec.class_names == ("bag", "boot") and grey.images.shape == (40, 1, 12, 10)
 
 
 def test_small_sources_that_are_enlarged_are_told_of() -> None:

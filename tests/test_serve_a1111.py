@@ -21,7 +21,7 @@ from serving import Served, png, service_at_work
 from zeuxis.api.model import load
 from zeuxis.api.replay import likeness
 from zeuxis.errors import UsageError
-from zeuxis.studio.a1111 import _decoded, _mask
+from zeuxis.studio.a1111 import TextToImage, _decoded, _knobs, _mask
 
 JSON = {"content-type": "application/json"}
 
@@ -103,6 +103,33 @@ def test_models_and_options(client: webuiapi.WebUIApi) -> None:
     assert "no option" in client.set_options({"samples_save": True})["error"]["message"]
     assert {"Euler a", "DPM++ 2M"} <= set(client.util_get_sampler_names()) and client.util_get_scheduler_names()
     assert client.refresh_checkpoints() is None
+
+
+def test_clients_that_ask_for_all_lists_are_answered(served: Served) -> None:
+    lists = [
+        "latent-upscale-modes",
+        "sd-vae",
+        "loras",
+        "hypernetworks",
+        "face-restorers",
+        "prompt-styles",
+        "realesrgan-models",
+    ]
+    for name in lists:
+        assert served.client.get(f"/sdapi/v1/{name}").json() == []
+    assert served.client.get("/sdapi/v1/embeddings").json() == {"loaded": {}, "skipped": {}}
+
+
+@pytest.mark.parametrize(
+    ("told", "knobs"),
+    [
+        ({"sampler_index": "DDIM"}, {"sampler": "ddim"}),
+        ({"sampler_index": "Euler"}, {}),  # the web UI's default of it
+        ({"sampler_name": "Heun", "sampler_index": "DDIM"}, {"sampler": "heun"}),
+    ],
+)
+def test_the_older_name_of_a_sampler_is_read(told: dict[str, str], knobs: dict[str, str]) -> None:
+    assert _knobs(TextToImage.model_validate(told)) == knobs
 
 
 def test_img2img_hands_its_pictures_over(client: webuiapi.WebUIApi, served: Served) -> None:

@@ -195,6 +195,34 @@ def test_shards_in_folders_of_splits(tmp_path: Path) -> None:
     assert [len(open_folder(tmp_path, 16, split)) for split in ("train", "val", "test")] == [18, 4, 2]
 
 
+def test_shards_whose_names_tell_splits(tmp_path: Path) -> None:
+    for k, (name, n) in enumerate({"birds-train-000": 20, "birds-train-001": 20, "birds-val-000": 4}.items()):
+        shard(tmp_path / f"{name}.tar", labelled(100 * k, n))
+    assert [len(open_folder(tmp_path, 16, split)) for split in ("train", "val", "test")] == [36, 4, 4]
+    held_out = open_folder(tmp_path, 16, "val").batch(torch.arange(4)).condition.caption
+    assert held_out == tuple(f"number {k}" for k in range(200, 204))
+    assert "splits train, val by the names of shards" in open_folder(tmp_path, 16).remarks[0]
+    shard(tmp_path / "extra.tar", labelled(300, 5))
+    assert [one.kind for one in open_folder(tmp_path, 16).skipped] == ["beside"]
+
+
+def test_shards_without_any_to_train_on_are_no_splits(tmp_path: Path) -> None:
+    for name in ("val-000", "val-001"):
+        shard(tmp_path / f"{name}.tar", labelled(0, 10))
+    assert [len(open_folder(tmp_path, 16, split)) for split in ("train", "val", "test")] == [16, 2, 2]
+
+
+def test_classes_of_shards_are_those_to_train_on(tmp_path: Path) -> None:
+    few = {name: data for name, data in labelled(0, 30).items() if not name.endswith(("02.cls", "02.png", "02.txt"))}
+    shard(tmp_path / "train.tar", few)
+    shard(tmp_path / "val.tar", {**few, "0999.png": picture(999), "0999.cls": b"7"})
+    val = open_folder(tmp_path, 16, "val")
+    assert val.spec.classes == 3 and len(val) == 29
+    assert [one.reason for one in val.skipped] == ["its class 7 is not among those to train on"]
+    shard(tmp_path / "train.tar", {name: data for name, data in few.items() if not name.endswith(".cls")})
+    assert open_folder(tmp_path, 16, "val").spec.provides == {"caption"}
+
+
 def extended(records: bytes) -> bytes:
     """A header that says so of the member behind it."""
     info = tarfile.TarInfo("pax")

@@ -41,7 +41,7 @@ from zeuxis.training.checkpoint import Checkpoints, read_folder, write_folder, w
 from zeuxis.training.compiling import of_compiler
 from zeuxis.training.distributed import ALONE, Ranks, join
 from zeuxis.training.ema import ema_copy, own_state, update_ema
-from zeuxis.training.log import Log
+from zeuxis.training.log import Log, read_log
 from zeuxis.training.norms import of_pictures
 from zeuxis.training.optimiser import OPTIMISERS, flat_state, learning_rate, overridden, restore_flat, set_rate
 from zeuxis.training.precision import Scaler, autocast, cache_is_sound
@@ -199,6 +199,16 @@ def test_groups_have_rates_of_their_own() -> None:
     assert [g["weight_decay"] for g in optimiser.param_groups] == [0.0, 0.5]
     assert [len(g["params"]) for g in optimiser.param_groups] == [2, 2] and len(player.parameters()) == 4
     assert len(OPTIMISERS["adam"](Player("left", (duel.left,))).param_groups) == 1
+
+
+def test_a_rate_that_changes_is_logged(tmp_path: Path) -> None:
+    config = Train.model_validate({"iterations": 6, "batch": 4, "save_minutes": 60, "preview_minutes": 60})
+    players = {"left": {"lr": 0.02, "warmup": 4}}
+    Trainer(Duel(), Batches(toy_source(), 4, 0), config, tmp_path, players=players).run()
+    entries = read_log(tmp_path / "log.jsonl")
+    rates = {e["round"]: e["rate/left"] for e in entries if "rate/left" in e}
+    assert rates[1] == pytest.approx(0.005) and rates[6] == pytest.approx(0.02)
+    assert not any("rate/right" in e for e in entries)
 
 
 def test_a_rate_may_fall_in_the_second_half() -> None:

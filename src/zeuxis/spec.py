@@ -41,7 +41,7 @@ def parse_size(text: str | None) -> Size | None:
     """The size that :func:`spell_size` spells; None for None. Raises :class:`UsageError` for anything else."""
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+)(?:x(\d+))?", text.strip())
+    found = re.fullmatch(r"(\d+)(?:x(\d+))?", text.strip().lower())
     if found is None:
         raise UsageError(f"--size {text} is no size: write pixels a side (32), or width x height (32x24)")
     width, height = int(found[1]), int(found[2] or found[1])

@@ -13,7 +13,7 @@ from typing import Any
 from zeuxis.api.page import shown_html
 from zeuxis.api.runs import TrainingReport
 from zeuxis.escaping import to_stderr
-from zeuxis.training.log import GRADIENT, HELD_OUT, MADE
+from zeuxis.training.log import GRADIENT, HELD_OUT, MADE, RATE
 from zeuxis.training.trainer import Clock
 
 EVERY = 15.0  # seconds between lines of a script
@@ -30,7 +30,7 @@ def progress_line(clock: Clock) -> str:
 
 def chosen(notes: Mapping[str, float]) -> list[tuple[str, float]]:
     """The figures that say most of how a training goes: the players' losses, the held-out mean, then others."""
-    ranks = {LOSS: 0, HELD_OUT: 1, GRADIENT: 3, MADE: 3}
+    ranks = {LOSS: 0, HELD_OUT: 1, GRADIENT: 3, MADE: 3, RATE: 4}
     return sorted(notes.items(), key=lambda note: ranks.get(f"{note[0].split('/')[0]}/", 2))[:FIGURES]
 
 

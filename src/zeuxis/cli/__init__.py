@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from types import TracebackType
 from typing import Any
@@ -119,7 +120,27 @@ OF_COMMAND = {  # the same of options that mean something else in other commands
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0, 1 for failure, 2 for misuse, 130 when interrupted, 143 by SIGTERM."""
+    """Run a command; returns the exit code: 0, 1 for failure, 2 for misuse, 130 when interrupted, 143 by SIGTERM, and
+    141 (what shells say of SIGPIPE) where the program that read its output has ended."""
+    try:
+        return _run(args)
+    except (BrokenPipeError, SystemExit) as error:  # click and rich make the latter of the former
+        if not _unread(error):
+            raise
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):  # nothing more can be written, and Python must not try at its end
+            with suppress(OSError):  # one that has no file behind it
+                os.dup2(nowhere, stream.fileno())
+        return 141
+
+
+def _unread(error: BaseException | None) -> bool:
+    """Whether ``error`` is, or came of, a pipe that nobody reads any more."""
+    return error is not None and (isinstance(error, BrokenPipeError) or _unread(error.__context__))
+
+
+def _run(args: Sequence[str] | None) -> int:
+    """Run a command; returns its exit code, and has said what went wrong."""
     given = list(sys.argv[1:] if args is None else args)
     debug = DEBUG in given
     plain = [a for a in given if a not in (DEBUG, WATERMARK, NO_WATERMARK, CREDENTIALS)]
@@ -145,9 +166,7 @@ def main(args: Sequence[str] | None = None) -> int:
         note("zeuxis: interrupted")
         return 130
     except BrokenPipeError:
-        # The program that read our output has ended: nothing more can be written, and Python must not try at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        raise
     except Exception as error:
         if debug:
             sys.excepthook = _traced
@@ -190,10 +209,14 @@ def _without(option: str, args: Sequence[str], what: str) -> tuple[list[str], li
 
 
 def _refuse_nowhere(args: Sequence[str]) -> None:
-    """Refuse an ``--out`` of no characters, as of a variable that is not set: it would be the folder where one is."""
+    """Refuse an ``--out`` of no characters, as of a variable that is not set: it would be the folder where one is. And
+    ``-``, by which other programs mean standard output: it would be a folder of that name."""
     follows = [word for option, word in pairwise(args) if option == OUT]
-    if "" in follows or f"{OUT}=" in args:
+    follows += [word.removeprefix(f"{OUT}=") for word in args if word.startswith(f"{OUT}=")]
+    if "" in follows:
         raise UsageError(f"{OUT} is empty: name a file or a folder ({OUT} . is the one where you are)")
+    if "-" in follows:
+        raise UsageError(f"{OUT} -: pictures go to files, not to standard output: name a file or a folder (./- is one)")
 
 
 def _one_line(misuse: Any) -> str:

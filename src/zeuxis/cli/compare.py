@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from zeuxis.cli import completing
 from zeuxis.cli.options import Budget, DataName, DeviceName, Json, Pair, Seed, as_recipes_name, folder, paired
 from zeuxis.cli.output import emit, note, say
 from zeuxis.cli.progress import Progress
@@ -14,7 +15,9 @@ from zeuxis.errors import UsageError
 
 
 def compare(
-    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="Two recipes or more.")],
+    recipes: Annotated[
+        list[str], typer.Argument(metavar="RECIPE...", help="Two recipes or more.", autocompletion=completing.recipes)
+    ],
     data: DataName = None,
     pair: Pair = None,
     budget: Annotated[

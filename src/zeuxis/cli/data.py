@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from zeuxis.cli import completing
 from zeuxis.cli.options import FitText, Json, Out, Pair, PictureSize, only, paired
 from zeuxis.cli.output import emit, note, say, table
 from zeuxis.errors import UnknownName, UsageError
@@ -20,7 +21,9 @@ def data(
     context: typer.Context,
     name: Annotated[
         str | None,
-        typer.Argument(help="A dataset, a world or a folder; without it, all.", show_default=False),
+        typer.Argument(
+            help="A dataset, a world or a folder; without it, all.", show_default=False, autocompletion=completing.data
+        ),
     ] = None,
     split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "train",
     pair: Pair = None,

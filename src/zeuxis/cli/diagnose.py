@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from zeuxis.cli import completing
 from zeuxis.cli.options import KNOBS, DataName, DeviceName, Json, Knobs, Pair, paired, sampling
 from zeuxis.cli.output import emit, say
 from zeuxis.cli.progress import Progress
@@ -14,7 +15,7 @@ from zeuxis.signature import taking
 
 @taking(KNOBS)
 def diagnose(
-    run: Annotated[str, typer.Argument(help="A run folder, or a model without one.")],
+    run: Annotated[str, typer.Argument(help="A run folder, or a model without one.", autocompletion=completing.models)],
     data: DataName = None,
     pair: Pair = None,
     samples: Annotated[int, typer.Option("--samples", min=50, help="Pictures that are drawn and looked at.")] = 500,

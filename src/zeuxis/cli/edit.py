@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from zeuxis.cli import completing
 from zeuxis.cli.options import CONDITION_OPTIONS, KNOBS, DeviceName, Json, Knobs, Out, Seed, loaded, sampling, steering
 from zeuxis.cli.output import emit, note, say
 from zeuxis.cli.sample import own_folder
@@ -18,7 +19,14 @@ TURNED = {name: option for name, option in KNOBS.items() if name != "strength"}
 
 @taking(TOLD | TURNED)
 def edit(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A shipped model or a run folder that draws in steps.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="A shipped model or a run folder that draws in steps.",
+            autocompletion=completing.models,
+        ),
+    ],
     picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="The picture to begin from.")],
     mask: Annotated[
         Path | None,

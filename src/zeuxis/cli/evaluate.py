@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zeuxis.cli import completing
 from zeuxis.cli.options import (
     KNOBS,
     DataName,
@@ -33,7 +34,10 @@ if TYPE_CHECKING:
 @taking(KNOBS)
 def evaluate(
     model: Annotated[
-        str | None, typer.Argument(help="A shipped model, a generator or a run folder.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="A shipped model, a generator or a run folder.", show_default=False, autocompletion=completing.models
+        ),
     ] = None,
     data: DataName = None,
     pair: Pair = None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zeuxis.cli import completing
 from zeuxis.cli.keys import as_data, show_recipe, show_sections
 from zeuxis.cli.listing import met, systems
 from zeuxis.cli.options import Json, Set, only, writable
@@ -28,7 +29,8 @@ def info(
     name: Annotated[
         str,
         typer.Argument(
-            help="A system, recipe or its .toml, shipped model, run folder, picture.png or its codes, or directions."
+            help="A system, recipe or its .toml, shipped model, run folder, picture.png or its codes, or directions.",
+            autocompletion=completing.anything,
         ),
     ],
     changes: Set = None,

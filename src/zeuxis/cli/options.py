@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zeuxis.cli import completing
 from zeuxis.conditions import FIELDS
 from zeuxis.data.unpaired_name import ARROW
 from zeuxis.errors import UsageError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from zeuxis.recipe import Recipe
 
 KNOB = "--knob"
+SETTING = re.compile(r"[A-Za-z_][\w.-]*=")  # what begins as other programs have settings, without an option
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Where the random numbers start.")]
 MaybeSeed = Annotated[int | None, typer.Option("--seed", min=0, help="Instead of the recipe's seed.")]
@@ -86,7 +88,13 @@ def only(context: typer.Context, kept: Iterable[str], why: str) -> None:
 DeviceName = Annotated[str, typer.Option("--device", callback=_device, help="cpu, cuda, cuda:1 or mps.")]
 Out = Annotated[Path | None, typer.Option("--out", callback=writable, help="Where to write.", show_default=False)]
 DataName = Annotated[
-    str | None, typer.Option("--data", metavar="NAME|FOLDER", help="A dataset, a world or a folder of pictures.")
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="NAME|FOLDER",
+        help="A dataset, a world or a folder of pictures.",
+        autocompletion=completing.data,
+    ),
 ]
 Pair = Annotated[
     str | None,
@@ -220,7 +228,8 @@ FLAGS = {  # the options that give values of a recipe, by their dotted names
     "train.minutes": "--budget",
     "train.iterations": "--iterations",
 }
-UNITS = {"s": 1 / 60, "m": 1.0, "h": 60.0}  # minutes
+UNITS = {"s": 1 / 60, "m": 1.0, "h": 60.0, "d": 1440.0}  # minutes
+TIME = re.compile("".join(rf"(?:(?P<{unit}>\d+(?:\.\d+)?){unit})?" for unit in "dhms"))  # each unit once
 
 
 @dataclass(frozen=True)
@@ -232,16 +241,19 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """``90s``, ``10m``, ``2h`` or ``500i`` (``500r`` is the same)."""
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhri])", text.strip())
-        if not found or float(found[1]) == 0:
-            raise UsageError(f"--budget {text} is not a length of training: write 90s, 10m, 2h or 500i (iterations)")
-        number, unit = found[1], found[2]
-        if unit in UNITS:
-            return cls(minutes=float(number) * UNITS[unit])
-        if "." in number:
-            raise UsageError(f"--budget {text}: iterations are whole")
-        return cls(iterations=int(number))
+        """``90s``, ``10m``, ``2h``, ``1h30m`` or ``500i`` (``500r`` is the same)."""
+        if found := re.fullmatch(r"(\d+(?:\.\d+)?)[ri]", text.strip()):
+            if "." in found[1]:
+                raise UsageError(f"--budget {text}: iterations are whole")
+            iterations, minutes = int(found[1]), 0.0
+        else:
+            parts = TIME.fullmatch(text.strip())
+            iterations, minutes = 0, sum(float(parts[u] or 0) * UNITS[u] for u in UNITS) if parts else 0.0
+        if not iterations and not minutes:
+            raise UsageError(
+                f"--budget {text} is not a length of training: write 90s, 10m, 2h, 1h30m or 500i (iterations)"
+            )
+        return cls(iterations=iterations) if iterations else cls(minutes=minutes)
 
 
 def one_budget(budget: str | None, iterations: int | None) -> str | Budget | None:
@@ -264,10 +276,16 @@ def collections(data: str | None, others: list[str] | None) -> str | None:
     """What ``--data A B`` names: A alone, or both as recipes and records spell two collections without pairs."""
     if not others:
         return data
+    if (setting := next((each for each in others if _is_setting(each)), None)) is not None:
+        raise UsageError(f"unexpected argument {setting}: a setting is given as --set {setting}, each behind its own")
     if data is None or len(others) > 1:
         stray = others[0] if data is None else others[1]
         raise UsageError(f"unexpected argument {stray}: data are one, or two without pairs (--data SOURCES PICTURES)")
     return f"{data}{ARROW}{others[0]}"
+
+
+def _is_setting(word: str) -> bool:
+    return SETTING.match(word) is not None and not at_home(word).exists()
 
 
 def recipe_of(

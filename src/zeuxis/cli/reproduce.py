@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zeuxis.cli import completing
 from zeuxis.cli.options import DeviceName, Json, as_recipes_name, folder
 from zeuxis.cli.output import duration, emit, note, say
 from zeuxis.cli.progress import Progress
@@ -19,7 +20,7 @@ VERDICTS = {True: "holds", False: "DOES NOT HOLD", None: "measured, nothing clai
 
 
 def reproduce(
-    recipe: Annotated[str, typer.Argument(help="A recipe that makes a claim.")],
+    recipe: Annotated[str, typer.Argument(help="A recipe that makes a claim.", autocompletion=completing.recipes)],
     seeds: Annotated[
         str | None,
         typer.Option(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from zeuxis.cli import completing
 from zeuxis.cli.options import (
     BudgetText,
     DeviceName,
@@ -21,7 +22,10 @@ from zeuxis.escaping import word
 
 
 def resume(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run folder, as zeuxis train named it.")],
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN", help="The run folder, as zeuxis train named it.", autocompletion=completing.runs),
+    ],
     budget: BudgetText = None,
     iterations: Iterations = None,
     device: DeviceName = "cpu",

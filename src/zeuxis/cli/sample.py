@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from zeuxis.cli import completing
 from zeuxis.cli.options import (
     CONDITION_OPTIONS,
     KNOBS,
@@ -47,7 +48,10 @@ def sample(
     context: typer.Context,
     model: Annotated[
         str | None,
-        typer.Argument(help="A shipped or pulled model, a generator, a run folder, a published folder or file."),
+        typer.Argument(
+            help="A shipped or pulled model, a generator, a run folder, a published folder or file.",
+            autocompletion=completing.models,
+        ),
     ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 16,
     seed: Seed = 0,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zeuxis.api.naming import counted
+from zeuxis.cli import completing
 from zeuxis.cli.dry_run import show_dry_run
 from zeuxis.cli.options import (
     Augment,
@@ -44,13 +45,19 @@ from zeuxis.spec import parse_size
 
 if TYPE_CHECKING:
     from zeuxis.recipe import Recipe
+    from zeuxis.training.trainer import Clock
 
 SHOWN = {"patch": ", patches of them at their own resolution", "crop": ", windows of them"}  # by the fit
 
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE|RUN", help="A recipe's name, a .toml file, or a run folder to go on with.")
+        str,
+        typer.Argument(
+            metavar="RECIPE|RUN",
+            help="A recipe's name, a .toml file, or a run folder to go on with.",
+            autocompletion=completing.recipes,
+        ),
     ],
     others: Annotated[
         list[str] | None,
@@ -181,6 +188,18 @@ def play(
     """Train ``plan`` with its progress on stderr, and say what came of it; ``anew`` is how it would begin again."""
     from zeuxis.api.functions import train as work
     from zeuxis.api.live import progress_line
+    from zeuxis.api.runs import StopTraining
+
+    unread: BrokenPipeError | None = None
+
+    def show(clock: Clock, preview: Path | None) -> None:
+        """Show how far it is; where nobody reads it any more (``2>&1 | head``), what was learnt is saved first."""
+        nonlocal unread
+        try:
+            progress(progress_line(clock), clock.progress, clock.remaining)
+        except BrokenPipeError as error:
+            unread = error
+            raise StopTraining from None
 
     with Progress() as progress:
         run = work(
@@ -192,9 +211,11 @@ def play(
             vary=vary,
             track=track or (),
             tell=lambda line: note(f"note: {line}"),
-            callbacks=[lambda clock, preview: progress(progress_line(clock), clock.progress, clock.remaining)],
+            callbacks=[show],
             quiet=True,
         )
+    if unread is not None:
+        raise unread
     if run.skipped:
         are = "picture is" if run.skipped == 1 else "pictures are"
         note(f"note: {run.skipped:,} {are} not used; {run.folder / 'skipped.jsonl'} says which and why")

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from zeuxis.cli import completing
 from zeuxis.cli.options import (
     CONDITION_OPTIONS,
     KNOBS,
@@ -32,7 +33,12 @@ ENDS = 4  # seeds where none are given
 @taking(CONDITION_OPTIONS | KNOBS)
 def walk(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(help="A shipped model or a run folder of one that decodes latents.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A shipped model or a run folder of one that decodes latents.", autocompletion=completing.models
+        ),
+    ],
     seeds: Annotated[
         str | None,
         typer.Option("--seeds", metavar="1,4,9", help="The seeds it leads over; by default four from --seed on."),

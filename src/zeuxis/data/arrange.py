@@ -14,9 +14,10 @@ from zeuxis.data.layouts import Listing, SplitFiles, list_split
 from zeuxis.data.pairs import halves_by_name
 from zeuxis.data.scenes import among_scenes
 from zeuxis.data.source import Skipped
-from zeuxis.data.splits import BESIDE, Home, Homes, homes_of
+from zeuxis.data.splits import BESIDE, Home, Homes, homes_of, shard_splits
 from zeuxis.data.survey import CLASS_FILE, Survey, survey
 from zeuxis.errors import DataError
+from zeuxis.escaping import word
 from zeuxis.files import at_home
 
 TABLES = (".jsonl", ".csv")  # what may be metadata by another name
@@ -82,9 +83,14 @@ def arrange(path: str | Path, factor: int | None = None) -> Arranged:
     root = at_home(path).resolve()
     if not root.is_dir():
         raise DataError(f"'{root}' is no folder: give a folder of pictures")
+    if (root / "run.json").is_file() and (root / "model" / "model.json").is_file():
+        raise DataError(
+            f"'{root}' is the folder of a run, whose pictures are previews: give the data that it was trained on "
+            f"(zeuxis info {word(root)} says which)"
+        )
     found = survey(root)
     homes = homes_of([*found.pictures, *found.shards, *(one.path for one in found.skipped)])
-    homes = among_scenes(homes, found.pictures)
+    homes = among_scenes(homes, found.pictures) if found.pictures else shard_splits(homes, found.shards)
     return _Arranging(found, homes, factor).done()
 
 

@@ -15,6 +15,7 @@ import csv
 import io
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -77,10 +78,13 @@ class Metadata:
 
 
 class Lookup:
-    """Files by name, in whatever form it is written."""
+    """Files by name, in whatever form it is written; with ``bare``, also without its suffix, as tables of ids have."""
 
-    def __init__(self, paths: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[str], bare: bool = False) -> None:
         self.exact = set(paths)
+        stems = Counter(path[: path.rfind(".")] for path in paths) if bare else Counter()
+        self.whole = {stem: path for path in paths if stems[stem := path[: path.rfind(".")]] == 1}
+        self.bare = Lookup(list(self.whole)) if bare else None
         self.forms: list[tuple[Callable[[str], str], dict[str, list[str]]]] = []
         for form in (composed, without_case):
             table: dict[str, list[str]] = {}
@@ -97,7 +101,8 @@ class Lookup:
             for form, table in self.forms:
                 if len(found := table.get(form(clean), [])) == 1:
                     return found[0]
-        return None
+        stem = None if self.bare is None else self.bare.find(name)
+        return None if stem is None else self.whole[stem]
 
 
 def read_metadata(root: Path, path: str) -> Metadata:
@@ -235,7 +240,7 @@ def resolve(
     skipped: list[Skipped] = []
     if not files:
         return found, skipped
-    lookup, others = Lookup(pictures), Lookup([one.path for one in unusable])
+    lookup, others = Lookup(pictures, bare=True), Lookup([one.path for one in unusable], bare=True)
     why = {one.path: one for one in unusable}
     for file in files:
         paired = _names_sources(lookup, root, file)

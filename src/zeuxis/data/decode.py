@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from zeuxis.data.bit_depth import ALL, brightest, looks_black, read_bits
-from zeuxis.data.fit import LARGER, SQUARE, Fit, fit_picture
+from zeuxis.data.fit import LARGER, SQUARE, Fit, brought, fit_picture
 from zeuxis.data.label_maps import LabelClasses
 from zeuxis.data.layouts import Example
 from zeuxis.data.masks import KINDS, LOOKED_AT, are_numbers, read_mask
@@ -29,7 +29,6 @@ from zeuxis.spec import Shape, Size, height_width, spell_size
 
 WORKERS = min(4, os.cpu_count() or 1)  # of them one alone decodes, where a picture is as large as any may be
 AT_ONCE = 16  # examples decoded before they are written
-CUT = 0.02  # share of a picture that is cut off and nothing said of it
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -216,15 +215,7 @@ class PictureDecoder:
         """What becomes of pictures that are not of the size that is wanted: a part is cut off, or they are enlarged."""
         if self.size is None or self.fit != SQUARE or not self._whole_sides:
             return []
-        tall, wide = height_width(self.size)
-        shares = [min(w * tall, h * wide) / max(w * tall, h * wide) for w, h in self._whole_sides]  # that is kept
-        cut, small = sum(share < 1 - CUT for share in shares), sum(w < wide or h < tall for w, h in self._whole_sides)
-        told = [f"{cut:,} are cut to their middle, of which the least keeps {min(shares):.0%}"] if cut else []
-        told += [f"{small:,} are smaller, and enlarged"] if small else []
-        if not told:
-            return []
-        mend = " (of networks that take other shapes, --size WIDTHxHEIGHT and --fit bucket keep more)" if cut else ""
-        return [f"of {len(shares):,} pictures brought to {wide} x {tall} pixels {', '.join(told)}{mend}"]
+        return brought(self._whole_sides, self.size, "--size WIDTHxHEIGHT and --fit bucket keep more")
 
     def _whole(self, side: int) -> tuple[int, ...]:
         """The shape of the array that holds all pictures (side 0), or all that is beside them (1)."""

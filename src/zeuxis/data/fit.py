@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,6 +33,7 @@ from zeuxis.errors import UnknownName, UsageError
 from zeuxis.spec import Size, height_width
 
 ROOM, MOST_ROOM = 9 / 8, 4.0
+CUT = 0.02  # share of a picture that is cut off and nothing said of it
 SKEW = 0.02  # the most by which the proportions of a pair may differ
 LARGER = 1.75  # times as wide as its source: a picture of a pair for networks that enlarge
 LONGEST = 3  # crop: of a picture three times more elongated than the size the middle is kept
@@ -232,6 +233,20 @@ def parse_fit(text: str) -> Fit:
         return FITS[name](value)
     except ValueError:
         raise UsageError(f"--fit {text}: '{value}' is no number: write crop:1.25, patch:2048 or bucket:16") from None
+
+
+def brought(sides: Sequence[WidthHeight], size: Size, keeps_more: str) -> list[str]:
+    """What becomes of pictures of ``sides`` that are brought to ``size`` by :class:`Square`: a part is cut off, or they
+    are enlarged. A line, or none; ``keeps_more`` is what does."""
+    tall, wide = height_width(size)
+    shares = [min(w * tall, h * wide) / max(w * tall, h * wide) for w, h in sides]  # that is kept
+    cut, small = sum(share < 1 - CUT for share in shares), sum(w < wide or h < tall for w, h in sides)
+    told = [f"{cut:,} are cut to their middle, of which the least keeps {min(shares):.0%}"] if cut else []
+    told += [f"{small:,} are smaller, and enlarged"] if small else []
+    if not told:
+        return []
+    mend = f" (of networks that take other shapes, {keeps_more})" if cut else ""
+    return [f"of {len(shares):,} pictures brought to {wide} x {tall} pixels {', '.join(told)}{mend}"]
 
 
 def middle_box(size: WidthHeight, target: WidthHeight) -> tuple[int, int, int, int]:

@@ -138,12 +138,15 @@ def _with_metadata(part: SplitFiles) -> Listing | None:
 def _told_classes(part: SplitFiles) -> tuple[tuple[str, ...], dict[str, int]]:
     """The classes that metadata tell, and the number of each label as it is written.
 
-    There are none where fewer than half of the pictures have one, or nearly each its own. Numbers count from 0, as in
+    There are none where fewer than half of the pictures have one, or nearly each its own where no other split has
+    settled what classes there are, nor where that settled on none. Numbers count from 0, as in
     dataset.json; names are in natural order.
     """
     told = part.captions or ()
     labels = [one.label for one in told if one.label is not None]
-    if not labels or 2 * len(labels) < len(told) or 2 * len(set(labels)) > max(2, len(labels)):
+    if not labels or 2 * len(labels) < len(told) or part.classes == ():
+        return (), {}
+    if part.classes is None and 2 * len(set(labels)) > max(2, len(labels)):
         return (), {}
     numbered = all(label.isdecimal() for label in labels) and max(map(int, labels)) < MOST_CLASSES
     if part.classes is not None:
@@ -318,11 +321,19 @@ def _sharded(part: SplitFiles) -> Listing | None:
             listing.members[name] = member
             listing.examples.append(Example(name, label=found.label, caption=found.caption))
     labels = [e.label for e in listing.examples if e.label is not None]
-    if labels:
-        without = [e.image for e in listing.examples if e.label is None]
-        listing.skipped += [Skipped(name, "no class, where others have one", "unpaired") for name in without]
-        listing.examples = [e for e in listing.examples if e.label is not None]
+    if part.classes == ():  # those to train on have none
+        listing.examples = [replace(e, label=None) for e in listing.examples]
+    elif labels:
         listing.class_names = part.classes or tuple(map(str, range(max(labels) + 1)))
+        kept: list[Example] = []
+        for one in listing.examples:
+            if one.label is None:
+                listing.skipped.append(Skipped(one.image, "no class, where others have one", "unpaired"))
+            elif one.label >= len(listing.class_names):
+                listing.skipped.append(Skipped(one.image, f"its class {one.label} is not among those to train on"))
+            else:
+                kept.append(one)
+        listing.examples = kept
     return listing
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from zeuxis.data.fit import LARGER, SQUARE, Fit, fit_picture
+from zeuxis.data.fit import LARGER, SQUARE, Fit, brought, fit_picture
 from zeuxis.data.names import in_natural_order
 from zeuxis.data.picture import GREY_MODES, WIDE_MODES, upright
 from zeuxis.data.shards import MOST_CLASSES
@@ -52,12 +52,15 @@ class OwnData:
 
         An array is ``(N, H, W)`` or ``(N, H, W, C)``, a tensor ``(N, C, H, W)``: uint8 in [0, 255] or floats in
         [0, 1]. A sequence or a ``Dataset`` holds PIL pictures or such arrays of one picture each, or pairs of one and
-        its label, or mappings with the keys of :data:`COLUMNS`. A mapping has such columns.
+        its label, or mappings with the keys of :data:`COLUMNS`. A mapping has such columns; a tuple of an array of
+        pictures and their labels is two of them.
 
         Raises UsageError for anything else, DataError where no picture could be read.
         """
         if isinstance(data, (np.ndarray, Tensor)):
             return cls(_checked({"image": _rows(data)}))
+        if _is_pictures_and_labels(data):
+            return cls(_checked({"image": _rows(data[0]), "label": list(data[1])}))
         if isinstance(data, Mapping):
             return cls(_checked({str(name): _column(str(name), values) for name, values in data.items()}))
         if isinstance(data, (Sequence, Dataset)):
@@ -98,7 +101,8 @@ class OwnData:
         if split not in splits:
             raise UnknownName("split", split, splits)
         rows = splits[split] or list(range(len(self)))  # too few to set any apart: all of them are looked at
-        images = _stack(self.columns["image"], size, "image")
+        pictures = [_picture(value, "image") for value in self.columns["image"]]
+        images = _stack(pictures, size, "image")
         found = ArraySource(
             self.name,
             images,
@@ -110,6 +114,9 @@ class OwnData:
         if label is not None and (bare := sorted(set(range(len(names))) - set(fields["label"]))):
             some = ", ".join(names[k] for k in bare[:LISTED]) + (", ..." if len(bare) > LISTED else "")
             found.remarks = (f"no picture of class {some}, which nothing is learnt of: labels count from 0",)
+        if size is not None:
+            sides = [picture.size for picture in pictures]
+            found.remarks += tuple(brought(sides, size, "size=(height, width) keeps more"))
         if size is not None and "source" in self.columns and (times := self._times_larger()) >= LARGER:
             found.remarks += (
                 f"sources are {times:.3g} times smaller than their pictures and are brought to their size: what is to "
@@ -129,10 +136,31 @@ class OwnData:
     def _field(self, name: str, size: Size | None) -> Values:
         values = self.columns[name]
         if name in PICTURES:
-            return _stack(values, size, name)
+            return _stack([_picture(value, name) for value in values], size, name)
         if name not in TEXTS:
             return np.asarray(values, dtype=object)
-        return ["" if _is_missing(value) else str(value) for value in values]
+        return [_text(value, name) for value in values]
+
+
+def _is_pictures_and_labels(data: Any) -> TypeGuard[tuple[Any, Any]]:
+    """Whether it is what many call ``(X, y)``: a tuple of an array of pictures and a row of labels."""
+    if not isinstance(data, tuple) or len(data) != 2 or not isinstance(data[0], (np.ndarray, Tensor)):
+        return False
+    pictures, labels = data
+    row = labels.ndim == 1 if isinstance(labels, (np.ndarray, Tensor)) else isinstance(labels, list)
+    return row and pictures.ndim in (3, 4) and len(pictures) == len(labels)
+
+
+def _text(value: Any, name: str) -> str:
+    """A caption as it is given, of several the first; "" where there is none."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        texts = [each for each in value if isinstance(each, str)]
+        if len(texts) < len(value):
+            raise UsageError(f"a {name} is a list of {type(value[0]).__name__}: give a text, or a list of texts")
+        value = texts[0] if texts else None
+    return "" if _is_missing(value) else str(value)
 
 
 def _rows(data: Array | Tensor) -> list[Any]:
@@ -242,6 +270,11 @@ def _picture(value: Any, name: str) -> Image.Image:
             raise UsageError(f"a tensor of {name} has the shape {tuple(value.shape)}: (C, H, W) is wanted{mend}")
         value = value.detach().cpu().movedim(0, -1)
         value = (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+    if value is None or isinstance(value, (Mapping, bytes)):
+        raise UsageError(
+            f"{name} is {'None' if value is None else f'a {type(value).__name__}'}: give a PIL picture, an array "
+            "(H, W, C) or a tensor (C, H, W)"
+        )
     if isinstance(value, (str, Path)):
         raise UsageError(f"{name} '{value}' is a text: give pictures (PIL.Image.open), or the folder that holds them")
     try:
@@ -269,9 +302,8 @@ def _picture(value: Any, name: str) -> Image.Image:
     return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array, COLOUR_MODES[array.shape[-1]])
 
 
-def _stack(values: Iterable[Any], size: Size | None, name: str) -> Array:
+def _stack(pictures: Sequence[Image.Image], size: Size | None, name: str) -> Array:
     """uint8 ``(N, C, H, W)``; in colour if one of them is."""
-    pictures = [_picture(value, name) for value in values]
     mode = "L" if all(picture.mode == "L" for picture in pictures) else "RGB"
     sizes = {picture.size for picture in pictures}
     if size is None:
@@ -323,6 +355,7 @@ def _label(label: Any, row: int) -> Any:
                 "(of one-hot rows the place of the 1: argmax(1))"
             )
         label = label.item()
+    label = label.decode(errors="backslashreplace") if isinstance(label, bytes) else label
     if _is_missing(label):
         raise UsageError(f"picture {row} has no label ({label}): leave it out, or give a class of its own for such")
     return int(label) if isinstance(label, float) and label.is_integer() else label

@@ -3,6 +3,7 @@
     train/ val/ test/                 folders of their own, each with a layout of its own
     gt/train/ gt/test/ lq/train/ ...  or within the folders of any layout, all of them
     trainA/ trainB/ testA/ ...        two collections without correspondence
+    NAME-train-000.tar ...            shards whose names tell it
     photos/ ...                       and all of it perhaps within one folder, or several, that hold nothing else
 
 A file's place in its layout is what remains of its path without the folders of splits and without those around all.
@@ -28,6 +29,7 @@ STRAY = 0.2  # of the pictures, beside folders that mean something; above it the
 SPLIT_OF = {word: split for split, words in WORDS.items() for word in words}
 NAME = re.compile(r"(?P<word>[a-z]+)([ _-]?(set|split|data|images?|imgs?|pictures|photos|20\d\d))?")  # train_images
 SIDE = re.compile(r"(?P<word>[a-z]+)[ _-]?(?P<letter>[ab])")  # of trainA
+LETTERS = re.compile(r"[a-z]+")
 BESIDE = "beside the folders of splits"
 
 
@@ -49,9 +51,12 @@ class Home:
     name: str = ""  # that component
     inner: int = 0  # how many of what remains lie around the layout again
     scenes: bool = False  # whether the folders of the layout lie within others, each of which has them all
+    files: frozenset[str] = frozenset()  # where not folders tell splits: those that belong to this
 
     def holds(self, path: str) -> bool:
         """Whether the file at ``path`` belongs to this."""
+        if self.files:
+            return path in self.files
         parts = path.split("/")
         if tuple(parts[: self.around]) != self.above[: self.around]:
             return False
@@ -116,6 +121,24 @@ def homes_of(paths: Sequence[str]) -> Homes:
     inside = Counter(parts[0] if len(parts) > 1 else "" for parts in tops)
     few = inside.pop("", 0) <= STRAY * len(tops)
     return Homes([Home("", "train", above, depth)], said=within, structured=few and len(inside) > 1)
+
+
+def shard_splits(homes: Homes, shards: Sequence[str]) -> Homes:
+    """``homes`` of a folder of ``shards`` alone, which their names tell apart (``birds-train-000.tar``,
+    ``val-000.tar``) where no folders do."""
+    if len(homes.homes) != 1 or len(shards) < 2:
+        return homes
+    files: dict[str, list[str]] = {}
+    for path in shards:
+        words = [word for word in LETTERS.findall(path.rpartition("/")[2].lower()) if word in SPLIT_OF]
+        files.setdefault(SPLIT_OF[words[-1]] if words else "", []).append(path)
+    found = {split: files[split] for split in WORDS if split in files}
+    if "train" not in found or len(found) < 2:
+        return homes
+    (home,) = homes.homes
+    parts = [replace(home, split=split, name=split, files=frozenset(held)) for split, held in found.items()]
+    said = f"{homes.said}splits {', '.join(found)} by the names of shards; "
+    return replace(homes, homes=parts, beside=[*homes.beside, *files.get("", [])], said=said)
 
 
 def _beside_one_folder(paths: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ what nobody would take for one (``ignored``) is listed too.
 from __future__ import annotations
 
 import os
+import re
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -39,6 +40,8 @@ MAGIC = {
     b"MM\0*": "TIFF",
     b"RIFF": "WebP",  # and sound: looked at further
 }
+PAGE = re.compile(r"(?:.+-)?sheet(?:-\d+)?\.png")  # the name of a page of pictures that were drawn together
+PAGE_SAYS, PAGE_HEAD = b'"sheet_of": ', 1 << 16  # what its record says, and the bytes of it that are looked at
 MOST_ELSEWHERE = 10_000  # files and folders of one folder elsewhere that are looked at
 
 
@@ -162,7 +165,12 @@ def _place(found: Survey, path: str, entry: os.DirEntry[str]) -> None:
     elif shard:
         found.shards.append(path)
     elif suffix in SUFFIXES:
-        found.pictures.append(path)
+        if PAGE.fullmatch(low) and _is_page(Path(entry.path)):
+            found.ignored.append(
+                Skipped(path, "a page of pictures that were drawn together, and none by itself", "page")
+            )
+        else:
+            found.pictures.append(path)
     elif picture:
         reason = f"{suffix[1:].upper()} is not read: convert it to PNG or JPEG"
         found.skipped.append(Skipped(path, reason, "unsupported"))
@@ -179,6 +187,16 @@ def _place(found: Survey, path: str, entry: os.DirEntry[str]) -> None:
         mend = ": captions are read of metadata.jsonl, metadata.csv and NAME.txt"
         said = suffix == ".json" and any(word in low for word in SAYING)
         found.ignored.append(Skipped(path, f"no picture{mend * said}", "no picture"))
+
+
+def _is_page(path: Path) -> bool:
+    """Whether a PNG says in its record that it shows several pictures at once."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(PAGE_HEAD)
+    except OSError:  # which is said where it is decoded
+        return False
+    return head.startswith(SIGNATURE) and PAGE_SAYS in head
 
 
 def _unusable(root: Path, path: Path, link: bool) -> tuple[str, str] | None:

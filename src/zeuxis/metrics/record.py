@@ -52,8 +52,8 @@ class Figure:
         return self.caution
 
     def as_dict(self) -> dict[str, Any]:
-        """The figure with its warning, ready for JSON."""
-        return {**asdict(self), "warning": self.warning}
+        """The figure with its warning, ready for JSON; one that compares no distributions is not biased either."""
+        return {**asdict(self), "biased": self.of_distribution and self.biased, "warning": self.warning}
 
 
 def fingerprint(tensors: Tensor | Mapping[str, Tensor]) -> str:

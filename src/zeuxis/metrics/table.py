@@ -90,6 +90,9 @@ def unknown_metric(name: str, own: Iterable[str] = ()) -> UsageError:
     """That there is no metric ``name``, neither here nor among a method's ``own``, and which was meant."""
     if (here := CALLED.get(name.casefold())) is not None:
         return UsageError(f"unknown metric '{name}': it is {here} here ({METRICS[here].about}; {LISTS})")
+    if "," in name and (parts := name.replace(",", " ").split()):
+        each = " ".join(f"--metric {part}" for part in parts)
+        return UsageError(f"unknown metric '{name}': give each by an option of its own: {each}")
     return UnknownName("metric", name, {*METRICS, *own}, f"({LISTS})")
 
 

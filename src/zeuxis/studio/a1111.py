@@ -77,6 +77,7 @@ KNOBS: Mapping[str, str] = {  # a field, and the knob that it turns
     "denoising_strength": "strength",
     "s_churn": "churn",
 }
+OLDER_DEFAULT = "Euler"  # of ``sampler_index``, where its user said nothing
 NOT_HERE = ("enable_hr", "restore_faces", "tiling", "script_name", "styles", "subseed_strength")
 
 
@@ -94,6 +95,7 @@ class TextToImage(BaseModel):
     width: Annotated[int, Field(ge=4, le=4096)] = 512
     height: Annotated[int, Field(ge=4, le=4096)] = 512
     sampler_name: str | None = None
+    sampler_index: str | None = None  # what older clients call it
     scheduler: str | None = None
     eta: float | None = None
     s_churn: float | None = None
@@ -258,6 +260,24 @@ def scripts() -> dict[str, list[str]]:
     return {"txt2img": [], "img2img": []}
 
 
+@routes.get("/latent-upscale-modes")
+@routes.get("/sd-vae")
+@routes.get("/loras")
+@routes.get("/hypernetworks")
+@routes.get("/face-restorers")
+@routes.get("/prompt-styles")
+@routes.get("/realesrgan-models")
+def none_here() -> list[dict[str, Any]]:
+    """What there is none of: clients that ask for all lists as they connect give up where one is not answered."""
+    return []
+
+
+@routes.get("/embeddings")
+def embeddings() -> dict[str, dict[str, Any]]:
+    """None, in the form that clients read."""
+    return {"loaded": {}, "skipped": {}}
+
+
 @routes.post("/refresh-checkpoints")
 def refresh() -> None:
     """Nothing is to be done: the runs are looked at whenever they are asked for."""
@@ -359,6 +379,8 @@ def _knobs(asked: TextToImage) -> dict[str, Any]:
     beside: dict[str, Any] = {}  # what the name of a sampler says of other knobs
     for field, knob in KNOBS.items():
         value = getattr(asked, field)
+        if field == "sampler_name" and not value and asked.sampler_index != OLDER_DEFAULT:
+            value = asked.sampler_index
         if value in UNSAID[field] or (knob == "strength" and not isinstance(asked, ImageToImage)):
             continue  # of a prompt alone it is a second pass's, which is not here
         if field == "sampler_name":

@@ -16,7 +16,7 @@ from zeuxis.recipe import Recipe, parse_recipe
 from zeuxis.studio.folders import FOLDER
 from zeuxis.training.exchange import read_card
 from zeuxis.training.legacy import upgraded_recipe
-from zeuxis.training.log_file import GRADIENT, HELD_OUT, LOSS, MADE, parsed_lines, read_log
+from zeuxis.training.log_file import GRADIENT, HELD_OUT, LOSS, MADE, RATE, parsed_lines, read_log
 from zeuxis.training.run_lock import is_locked
 
 RUN, LOG, PREVIEWS = "run.json", "log.jsonl", "previews"
@@ -24,7 +24,7 @@ TAIL = 65_536  # bytes of a log that its last lines are looked for in
 MOST_POINTS = 300  # of a curve
 MOST_CURVES = 64
 NO_FIGURES = frozenset({"round", "seconds", "images"})
-FIRST = (HELD_OUT + "mean", LOSS, HELD_OUT, "", MADE, GRADIENT)  # the order in which curves are told of
+FIRST = (HELD_OUT + "mean", LOSS, HELD_OUT, "", MADE, GRADIENT, RATE)  # the order in which curves are told of
 
 Points = list[tuple[int, float]]
 

@@ -21,6 +21,7 @@ from zeuxis.training.log_file import FAILED as FAILED
 from zeuxis.training.log_file import GRADIENT as GRADIENT
 from zeuxis.training.log_file import HELD_OUT as HELD_OUT
 from zeuxis.training.log_file import MADE as MADE
+from zeuxis.training.log_file import RATE as RATE
 from zeuxis.training.log_file import free_name as free_name
 from zeuxis.training.log_file import read_log as read_log
 from zeuxis.training.tracking import Tracker
@@ -38,13 +39,14 @@ class Log:
         if writes:
             self.path.touch()
 
-    def rewind(self, round: int) -> None:
-        """Forget a torn line, and those after ``round``: a resumed run writes them again.
+    def rewind(self, round: int) -> frozenset[str]:
+        """Forget a torn line, and those after ``round``: a resumed run writes them again. Returns the names of what
+        stands there of ``round`` itself, which need not be written again.
 
         Where nothing is left to go on from, the log of what was played before is kept beside the new one.
         """
         if not self.writes:
-            return
+            return frozenset()
         entries = read_log(self.path)
         kept = [entry for entry in entries if entry.get("round", 0) <= round]
         if round == 0 and len(kept) < len(entries):
@@ -55,6 +57,7 @@ class Log:
             draft.replace(self.path)  # in one step: a kill leaves the old log or the new one
         except OSError as error:
             raise self._unwritten(error) from None
+        return frozenset(name for entry in kept if entry.get("round") == round for name in entry)
 
     def write(self, round: int, values: Mapping[str, float | Tensor | str]) -> None:
         """One line for ``round``."""

@@ -17,6 +17,7 @@ from zeuxis.files import read_bytes
 MOST_LOG = 1 << 32  # bytes
 LOSS = "loss/"  # what begins the names of players' losses
 GRADIENT = "gradient/"  # what the norms of players' gradients are called, before they are clipped
+RATE = "rate/"  # what the learning rates of players are called that have a schedule
 MADE = "made/"  # and what is measured of pictures that are made of the same latents each time
 FAILED = "failed: "  # what an event begins with that ended a training before its time
 HELD_OUT = "held-out/"  # what names begin with that are measured on pictures which training never sees

@@ -77,11 +77,17 @@ def learning_rate(player: Player, round: int, progress: float) -> float:
     return player.lr * warm * schedule(min(progress, 1.0))
 
 
-def set_rate(optimiser: torch.optim.Optimizer, player: Player, round: int, progress: float) -> None:
-    """Give every group of the optimiser its learning rate in ``round``."""
+def set_rate(optimiser: torch.optim.Optimizer, player: Player, round: int, progress: float) -> float:
+    """Give every group of the optimiser its learning rate in ``round``; returns the player's own."""
     rate = learning_rate(player, round, progress)
     for group in optimiser.param_groups:
         group["lr"] = rate * group["rate"]
+    return rate
+
+
+def has_schedule(player: Player) -> bool:
+    """Whether its learning rate changes in a training."""
+    return player.warmup > 0 or player.decay != "constant"
 
 
 def _number(value: Any) -> bool:

@@ -15,9 +15,9 @@ from zeuxis.training.buffers import KeptBuffers
 from zeuxis.training.checkpoint import Checkpoints
 from zeuxis.training.compiling import of_compiler
 from zeuxis.training.distributed import Ranks
-from zeuxis.training.log import GRADIENT
+from zeuxis.training.log import GRADIENT, RATE
 from zeuxis.training.norms import of_pictures
-from zeuxis.training.optimiser import optimiser_of, set_rate
+from zeuxis.training.optimiser import has_schedule, optimiser_of, set_rate
 from zeuxis.training.precision import Scaler, autocast, precision_of
 
 GROWN = 1e4  # a weight beyond it is of a player that has exploded: those of sound networks are near 1
@@ -72,9 +72,11 @@ class Steps:
             if player.clip is not None and norm + CLIP_GUARD > player.clip:  # below it, clipping multiplies by 1
                 torch.nn.utils.clip_grads_with_norm_(parameters, player.clip, norm)
             last = turns[-1]
-            set_rate(optimiser, player, last.round, last.progress if last.spent is None else last.spent)
+            rate = set_rate(optimiser, player, last.round, last.progress if last.spent is None else last.spent)
             optimiser.step()
-            turns[-1].notes |= {f"loss/{player.name}": total, f"{GRADIENT}{player.name}": norm}
+            last.notes |= {f"loss/{player.name}": total, f"{GRADIENT}{player.name}": norm}
+            if has_schedule(player):
+                last.notes[f"{RATE}{player.name}"] = rate
         elif scaler is not None and scaler.scale > 1 and torch.isfinite(total):
             scaler.halve()  # the step is left out: it was the scale that was too large
             return True

@@ -36,6 +36,7 @@ from zeuxis.training.tracking import trackers
 from zeuxis.training.training_state import BatchStream, TrainingState
 from zeuxis.training.watching import Watch
 
+HELD_OUT_MEAN = f"{HELD_OUT}mean"
 PATIENCE = 32  # how many times as long as measuring them takes is trained before it is done again: three per cent
 
 
@@ -129,7 +130,7 @@ class Trainer(TrainingState):
         lines = [*other_threads(self.kept_threads, self.threads.number), *lines]
         followed = trackers(self.folder, self.track, self.round) if self.ranks.first else []
         log = Log(self.folder, writes=self.ranks.first, trackers=followed)
-        log.rewind(self.round)
+        logged = log.rewind(self.round)
         for line in [*lines, f"computes in {self.steps.precision}", threads]:
             log.write(self.round, {"event": line})
         self.said += lines[:-1]  # the last says that it was resumed
@@ -140,7 +141,7 @@ class Trainer(TrainingState):
         saves = Saves(60 * self.config.save_minutes, previewed)
         with kept(self.device), self.signals.heeded():
             try:
-                wait = self._measure_held_out(log)
+                wait = self._measure_held_out(log, known=HELD_OUT_MEAN in logged)
                 if self.round == 0:
                     self._show(log)
                 while self.progress < 1 and not self._stopping():
@@ -232,10 +233,11 @@ class Trainer(TrainingState):
             self.stop_asked = self.signals.asked or "a signal to another process"
         return self.stop_asked is not None
 
-    def _measure_held_out(self, log: Log) -> float:
+    def _measure_held_out(self, log: Log, known: bool = False) -> float:
         """Log what the system says of the held-out examples; returns the seconds to let pass before it is done again.
 
-        Nothing of the training moves: the noise is a stream of its own, the same each time.
+        Where it is ``known``, since the log has it of this round already, nothing is written. Nothing of the training
+        moves: the noise is a stream of its own, the same each time.
         """
         if self.held_out is None or self.signals.asked:
             return math.inf
@@ -252,8 +254,9 @@ class Trainer(TrainingState):
         values = {name: float(value) for name, value in found.items()}
         mean = sum(values.values()) / len(values)
         lines = {f"{HELD_OUT}{name}": value for name, value in {**values, "mean": mean}.items()}
-        log.write(self.round, {"seconds": self.seconds, "images": self.images, **lines})
-        self.held_out_mean = {f"{HELD_OUT}mean": mean}
+        if not known:
+            log.write(self.round, {"seconds": self.seconds, "images": self.images, **lines})
+        self.held_out_mean = {HELD_OUT_MEAN: mean}
         return PATIENCE * (time.monotonic() - start)
 
     def _look(self, log: Log) -> None:
