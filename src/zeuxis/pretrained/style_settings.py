@@ -30,6 +30,8 @@ class StyleFile:
     arguments: Mapping[str, Any]
     public: Mapping[str, Tensor]  # "G." or "D." before the names
     renamed: bool = False  # whether those are ours already
+    absent: tuple[str, ...] = ()  # beginnings of the names of our tensors that the file leaves out
+    made: tuple[str, ...] = ()  # names in `public` of what is not in the file and follows from what is
 
 
 @dataclass(frozen=True)
@@ -119,3 +121,10 @@ def must_know(public: Mapping[str, Tensor], width: int, classes: int) -> None:
     table = public.get("G.mapping.embed.weight")
     if (None if table is None else tuple(table.shape)) != ((width, classes) if classes else None):
         raise WeightsError(f"G_ema is said to know {classes} classes, and its tensors know others: it is damaged")
+
+
+def without(value: Tensor, axes: int, name: str) -> Tensor:
+    """A tensor without its first ``axes``, each of one. Raises :class:`WeightsError` where they are not."""
+    if value.ndim < axes or any(side != 1 for side in value.shape[:axes]):
+        raise WeightsError(f"{name} is of shape {tuple(value.shape)}, whose first {axes} are not 1: {READ}")
+    return value.reshape(value.shape[axes:])
