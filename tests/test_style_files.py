@@ -137,6 +137,20 @@ def test_a_generator_without_its_discriminator_draws_the_same(
     assert close(image.flatten()[::193], PUBLIC[system, classes]["image"])
 
 
+def test_a_discriminator_of_another_architecture_is_left_out(tmp_path: Path) -> None:
+    """As of the published files of CIFAR-10, whose generator is like any other."""
+    file = file_of("stylegan2")
+    layer(file["D"].meta["state"], "b16")["architecture"] = "orig"
+    done = convert_file(written(tmp_path / "n.pkl", file))
+    assert isinstance(done, Adoption)
+    assert done.dropped and all(key.startswith("D.") for key in done.dropped)
+    assert any(name.startswith("discriminator.") for name in done.as_initialised)
+    game: Any = load_system(done.folder)[0]
+    with torch.no_grad():
+        image = game.still(game.styles(Stream(2).normal(2, made.Z)))
+    assert close(image.flatten()[::193], PUBLIC["stylegan2", 0]["image"])
+
+
 @pytest.mark.parametrize("classes", R1)
 def test_r1_through_a_blur_is_the_public_one(tmp_path: Path, classes: int) -> None:
     done = convert_file(written(tmp_path / "n.pkl", file_of("stylegan3-r", classes)))

@@ -15,6 +15,7 @@ import pytest
 import style_pickles as made
 import torch
 from safetensors.torch import save_file
+from test_style_files import PUBLIC
 from torch import Tensor
 from torch.nn.functional import softplus
 
@@ -140,6 +141,23 @@ def test_augmentation_goes_on_where_it_was(tmp_path: Path) -> None:
     assert game.augmentation.p == pytest.approx(0.25) and game.geometry and game.colour
 
 
+@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize("judged", [True, False])
+def test_state_dicts_of_the_authors_names_draw_the_same(tmp_path: Path, classes: int, judged: bool) -> None:
+    file = {"G_ema": made.values(made.stylegan2(classes), "G"), "G": made.values(made.stylegan2(classes), "G raw")}
+    file |= {"D": made.values(made.discriminator(classes), "D")} if judged else {}
+    done = convert_file(saved(tmp_path / "n.pt", file))
+    assert isinstance(done, Adoption) and done.system == "stylegan2"
+    assert any(name.startswith("discriminator.") for name in done.as_initialised) != judged
+    game: Any = load_system(done.folder)[0]
+    label = torch.tensor([0, 2]) if classes else None
+    with torch.no_grad():
+        image = game.still(game.styles(Stream(2).normal(2, made.Z), label))
+        assert close(image.flatten()[::193], PUBLIC["stylegan2", classes]["image"])
+        game.discriminator.deviation.group = 2  # which state dicts do not tell
+        assert not judged or close(game.discriminator(image, label), PUBLIC["stylegan2", classes]["logit"])
+
+
 def of_generator(change: Callable[[dict[str, Tensor]], object]) -> Callable[[], File]:
     def file() -> File:
         generator, judge = made.states()
@@ -154,6 +172,10 @@ def wider(generator: dict[str, Tensor]) -> None:
     generator["convs.1.activate.bias"] = torch.zeros(12)
 
 
+def of_authors(name: str, value: Tensor) -> Callable[[], File]:
+    return lambda: {"G_ema": made.values(made.stylegan2(), "G") | {name: value}}
+
+
 @pytest.mark.parametrize(
     ("file", "says"),
     [
@@ -165,6 +187,9 @@ def wider(generator: dict[str, Tensor]) -> None:
         (of_generator(lambda g: g.update({"to_rgb1.conv.weight": torch.zeros(2, 3, 8, 1, 1)})), "first 1 are not 1"),
         (lambda: trained() | {"latent_avg": torch.zeros(7)}, r"latent_avg is of shape \(7,\), and codes have 6"),
         (lambda: trained() | {"latent_avg": torch.eye(6)}, "another code for each layer"),
+        (of_authors("mapping.fc0.weight", torch.zeros(())), "latents of 0 numbers, codes of 0"),
+        (of_authors("synthesis.b8.conv1.bias", torch.zeros(0)), "channels from 4 pixels up"),
+        (of_authors("synthesis.b32.conv1.bias", torch.zeros(8)), "lacks"),
         (lambda: trained() | {"d": {"convs.0.0.weight": torch.zeros(1)}}, "n.pt: d lacks"),
     ],
 )

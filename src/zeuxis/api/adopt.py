@@ -168,8 +168,8 @@ def _style(
         kind=found.system,
         architecture=f"{side}x{side}",
         parameters=parameters,
-        dropped=(),
-        outside=len(_keys(weights)) - (len(found.public) - len(found.made)),
+        dropped=found.dropped,
+        outside=len(_keys(weights)) - (len(found.public) - len(found.made)) - len(found.dropped),
         as_initialised=absent,
         programs=() if read is None else read.not_made,
     )

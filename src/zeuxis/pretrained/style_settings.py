@@ -31,6 +31,7 @@ class StyleFile:
     public: Mapping[str, Tensor]  # "G." or "D." before the names
     renamed: bool = False  # whether those are ours already
     absent: tuple[str, ...] = ()  # beginnings of the names of our tensors that the file leaves out
+    dropped: tuple[str, ...] = ()  # tensors of the file that no system here takes
     made: tuple[str, ...] = ()  # names in `public` of what is not in the file and follows from what is
 
 
@@ -87,10 +88,14 @@ class Piece:
             raise WeightsError(f"{self.what} is cut off at {str(found)[:60]}, which is no bound: {READ}")
         return found
 
+    def told(self, name: str, default: Any) -> Any:
+        """One of its settings, ``default`` where it is not told."""
+        return self.state.get(name, self.arguments.get(name, default))
+
     def must_be(self, **wanted: Any) -> None:
         """Raise :class:`WeightsError` for a setting that is told and is another."""
         for name, value in wanted.items():
-            found = self.state.get(name, self.arguments.get(name, value))
+            found = self.told(name, value)
             if found != value:
                 raise WeightsError(f"{self.what} was built with {name} = {str(found)[:60]}, and {value} alone is read")
 

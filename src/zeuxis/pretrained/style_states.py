@@ -1,8 +1,9 @@
-"""What the checkpoints of stylegan2-pytorch hold, a well-known program of others for StyleGAN2: state dicts.
+"""What state dicts of StyleGAN2 hold: those of stylegan2-pytorch, a well-known program of others, and of the authors'.
 
 ``{"g": ..., "d": ..., "g_ema": ..., ...}``: no settings lie beside the tensors, so sizes are read off their shapes. The
 generator lies elsewhere in the files of those who build on it (``state_dict.decoder.`` of pSp and e4e, a file of its
-own); where a file has no average, or no discriminator, it does without.
+own); where a file has no average, or no discriminator, it does without. Of the authors' PyTorch program some keep the
+state dicts alone, ``{"G": ..., "D": ..., "G_ema": ...}``, in place of its network files.
 
 Axes: W numbers of a style code, L layers that are given a code each.
 """
@@ -21,12 +22,14 @@ from zeuxis.errors import WeightsError
 from zeuxis.nn.stylegan2 import StyleMapping
 from zeuxis.nn.upfirdn import BLUR
 from zeuxis.pretrained.kind import PARALLEL, check_keys
-from zeuxis.pretrained.style_settings import StyleFile, without
+from zeuxis.pretrained.style_names import layers_of_mapping
+from zeuxis.pretrained.style_settings import StyleFile, must_know, without
 from zeuxis.rng import Stream
 from zeuxis.spec import MOST_SIDE
 
 MARKS = ("input.input", "style.1.weight", "conv1.conv.modulation.weight", "to_rgb1.conv.modulation.weight")
-AVERAGE, RAW, JUDGE = "g_ema.", "g.", "d."
+AUTHORS = ("synthesis.b4.const", "mapping.fc0.weight", "synthesis.b4.torgb.weight", "synthesis.b8.conv0.weight")
+AVERAGE, RAW, JUDGE = "g_ema.", "g.", "d."  # of the authors in capitals
 MEAN = "latent_avg"  # of codes; training keeps none, what else writes such files does
 DRAWN = 4096  # codes whose mean stands for it, as in the program's own sampling
 READ = "of such files, StyleGAN2 with channels of a base over the side is read"
@@ -49,10 +52,16 @@ _PIXELS = (
 def generator_place(keys: Iterable[str]) -> str | None:
     """The prefix of the generator's names, None where there is none: of the average before that of training."""
     names = set(keys)
-    first = MARKS[0]
+    found = _marked(names, MARKS)
+    return _marked(names, AUTHORS) if found is None else found
+
+
+def _marked(names: set[str], marks: tuple[str, ...]) -> str | None:
+    """The same, of names that have all of ``marks``."""
+    first = marks[0]
     places = {key.removesuffix(first) for key in names if key.endswith(first)}
-    found = [p for p in places if (not p or p.endswith(".")) and all(p + mark in names for mark in MARKS)]
-    called = {p: p.removesuffix(PARALLEL) for p in found}
+    found = [p for p in places if (not p or p.endswith(".")) and all(p + mark in names for mark in marks)]
+    called = {p: p.removesuffix(PARALLEL).lower() for p in found}
     return min(found, key=lambda p: (not called[p].endswith(AVERAGE), called[p].endswith(RAW), p), default=None)
 
 
@@ -61,6 +70,8 @@ def of_states(facts: Any, tensors: Mapping[str, Tensor], what: str) -> StyleFile
     place = generator_place(tensors)
     assert place is not None
     own = _under(place, tensors)
+    if AUTHORS[0] in own:
+        return _of_authors(place, own, tensors, what)
     beside = re.sub(r"(^|\.)g(_ema)?\.$", r"\1", place.removesuffix(PARALLEL))  # where the discriminator lies
     judge = _under(beside + JUDGE, tensors)
     judge = _under(PARALLEL, judge) or judge
@@ -77,6 +88,7 @@ def of_states(facts: Any, tensors: Mapping[str, Tensor], what: str) -> StyleFile
         wanted = _discriminator(depth)
         public |= _placed(judge, wanted, set(wanted), f"{what}: {beside}{JUDGE[:-1]}", "D.")
     width, channels = public["G.mapping.fc0.bias"].numel(), public["G.synthesis.b4.torgb.bias"].numel()
+    _must_be_there(what, width, width, channels)
     mean = _told_mean(tensors, beside, width, what)
     public["G.mapping.w_avg"] = _drawn_mean(public, width, layers, what) if mean is None else mean
     arguments: dict[str, Any] = {"nz": width, "width": width, "mapping": layers, **_widths(public, depth, what)}
@@ -91,8 +103,42 @@ def of_states(facts: Any, tensors: Mapping[str, Tensor], what: str) -> StyleFile
     return StyleFile(system, Shape(channels, side, side), 0, arguments, public, absent=absent, made=made)
 
 
+def _of_authors(place: str, own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], what: str) -> StyleFile:
+    """The same of the authors' names, which tell neither where activations are cut off nor how many are compared."""
+    sides = sorted(int(found[1]) for key in own if (found := re.fullmatch(r"synthesis\.b(\d{1,5})\.conv1\.bias", key)))
+    depth, side = len(sides), sides[-1]
+    if sides != [4 << k for k in range(depth)] or side > MOST_SIDE:
+        raise WeightsError(f"{what}: its blocks are of {', '.join(map(str, sides))} pixels a side: {READ}")
+    public = {f"G.{key}": value for key, value in own.items()}
+    judge = _under(re.sub(r"(^|\.)G(_ema)?\.$", r"\1", place.removesuffix(PARALLEL)) + JUDGE.upper(), tensors)
+    residual = f"b{side}.skip.weight" in judge
+    public |= {f"D.{key}": value for key, value in judge.items()} if residual else {}
+    first, table = own["mapping.fc0.weight"], own.get("mapping.embed.weight")
+    width, channels = len(first) if first.ndim == 2 else 0, own["synthesis.b4.torgb.bias"].numel()
+    classes = 0 if table is None or table.ndim != 2 else table.shape[1]
+    latent = first.shape[-1] - (width if classes else 0) if width else 0
+    _must_be_there(what, latent, width, channels)
+    must_know(public, width, classes)
+    arguments: dict[str, Any] = {
+        "condition": "label" if classes else "none",
+        "nz": latent,
+        "width": width,
+        "mapping": layers_of_mapping(public, "G."),
+        **({"judge_mapping": layers_of_mapping(public, "D.")} if classes and residual else {}),
+        **_widths(public, depth, what),
+    }
+    shape = Shape(channels, side, side)
+    return StyleFile("stylegan2", shape, classes, arguments, public, absent=() if residual else ("discriminator.",))
+
+
 def _under(place: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key.removeprefix(place): value for key, value in tensors.items() if key.startswith(place)}
+
+
+def _must_be_there(what: str, latent: int, width: int, channels: int) -> None:
+    """Raise :class:`WeightsError` where a size that is read off shapes is none."""
+    if min(latent, width, channels) < 1:
+        raise WeightsError(f"{what}: latents of {latent} numbers, codes of {width}, {channels} channels: it is damaged")
 
 
 def _generator(depth: int, layers: int) -> dict[str, str]:
@@ -183,6 +229,6 @@ def _widths(public: Mapping[str, Tensor], depth: int, what: str) -> dict[str, in
     most = widths[0]
     limited = [4 << k for k, width in enumerate(widths) if width < most]
     base = limited[0] * widths[limited[0].bit_length() - 3] if limited else most * (4 << (depth - 1))
-    if widths != [min(base // (4 << k), most) for k in range(depth)]:
+    if most < 1 or widths != [min(base // (4 << k), most) for k in range(depth)]:
         raise WeightsError(f"{what}: its layers have {', '.join(map(str, widths))} channels from 4 pixels up: {READ}")
     return {"channel_base": base, "channel_max": most}

@@ -7,6 +7,7 @@ has are refused by name.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -40,14 +41,26 @@ def torch_parts(facts: Any) -> tuple[Piece, Piece | None] | None:
 def of_torch(
     facts: Mapping[str, Any], parts: tuple[Piece, Piece | None], tensors: Mapping[str, Tensor], what: str
 ) -> StyleFile:
-    """What a file of these ``parts`` holds. Raises :class:`WeightsError` for networks that no system here is."""
+    """What a file of these ``parts`` holds. Raises :class:`WeightsError` for networks that no system here is.
+
+    A discriminator of another architecture, as the files of CIFAR-10 have it, is left out: it draws nothing.
+    """
     generator, discriminator = parts
+    dropped: tuple[str, ...] = ()
+    if discriminator is not None and not _residual(discriminator, generator.side("img_resolution")):
+        discriminator, dropped = None, tuple(sorted(key for key in tensors if key.startswith("D.")))
     public = renamed(tensors, {"" if generator.what == ALONE else "G_ema.": "G."})
     public |= renamed(tensors, {"D.": "D."}) if discriminator is not None else {}
     pipe = piece_of(facts.get("augment_pipe"), f"{what}: augment_pipe")
     if "input" in generator.child("synthesis").parts:
-        return _alias_free(generator, discriminator, public)
-    return _smooth(generator, discriminator, public, pipe, tensors.get("augment_pipe.p"))
+        return replace(_alias_free(generator, discriminator, public), dropped=dropped)
+    return replace(_smooth(generator, discriminator, public, pipe, tensors.get("augment_pipe.p")), dropped=dropped)
+
+
+def _residual(discriminator: Piece, side: int) -> bool:
+    """Whether it is StyleGAN2's, of residual blocks."""
+    top: str = discriminator.child(f"b{side}").told("architecture", "resnet")
+    return top == "resnet"
 
 
 def _common(generator: Piece, discriminator: Piece | None, public: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -61,7 +74,7 @@ def _common(generator: Piece, discriminator: Piece | None, public: Mapping[str, 
     if discriminator is not None:
         discriminator.must_be(img_resolution=side, img_channels=generator.number("img_channels"), c_dim=classes)
         top, bottom = discriminator.child(f"b{side}"), discriminator.child("b4")
-        top.must_be(architecture="resnet", activation="lrelu")
+        top.must_be(activation="lrelu")
         bottom.must_be(mbstd_num_channels=1)
         judged["group"] = max(bottom.child("mbstd").number("group_size", 4, least=0), 1)
         judged |= {"judge_mapping": layers_of_mapping(public, "D.")} if classes else {}
