@@ -125,6 +125,57 @@ def discriminator(classes: int = 0) -> Shapes:
     return found | (under("mapping", mapping(8, classes, 0, last)) if classes else {})
 
 
+# -- state dicts of stylegan2-pytorch -----------------------------------------------------------------
+
+
+def states() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The state dicts of a generator and a discriminator for colour pictures of 16 pixels, in that program's names."""
+
+    def modulated(name: str, inputs: int, outputs: int, kernel: int) -> Shapes:
+        found: Shapes = {f"{name}.weight": (1, outputs, inputs, kernel, kernel)}
+        return found | {f"{name}.modulation.weight": (inputs, Z), f"{name}.modulation.bias": (inputs,)}
+
+    def styled(name: str, inputs: int, outputs: int) -> Shapes:
+        found = modulated(f"{name}.conv", inputs, outputs, 3)
+        return found | {f"{name}.noise.weight": (1,), f"{name}.activate.bias": (outputs,)}
+
+    def pixels(name: str, inputs: int) -> Shapes:
+        return modulated(f"{name}.conv", inputs, 3, 1) | {f"{name}.bias": (1, 3, 1, 1)}
+
+    generator: Shapes = {f"style.{k}.weight": (Z, Z) for k in (1, 2)} | {f"style.{k}.bias": (Z,) for k in (1, 2)}
+    generator |= {"input.input": (1, channels(4), 4, 4), "noises.noise_0": (1, 1, 4, 4)}
+    generator |= styled("conv1", channels(4), channels(4)) | pixels("to_rgb1", channels(4))
+    judge: Shapes = {"convs.0.0.weight": (channels(16), 3, 1, 1), "convs.0.1.bias": (channels(16),)}
+    for k, side in enumerate(SIDES[1:]):
+        here, below = channels(side), channels(side // 2)
+        generator |= styled(f"convs.{2 * k}", below, here) | styled(f"convs.{2 * k + 1}", here, here)
+        generator |= {f"convs.{2 * k}.conv.blur.kernel": (4, 4), f"to_rgbs.{k}.upsample.kernel": (4, 4)}
+        generator |= pixels(f"to_rgbs.{k}", here) | {f"noises.noise_{2 * k + j}": (1, 1, side, side) for j in (1, 2)}
+        block = f"convs.{len(SIDES) - 1 - k}"
+        judge |= {f"{block}.conv1.0.weight": (here, here, 3, 3), f"{block}.conv1.1.bias": (here,)}
+        judge |= {f"{block}.conv2.0.kernel": (4, 4), f"{block}.skip.0.kernel": (4, 4)}
+        judge |= {f"{block}.conv2.1.weight": (below, here, 3, 3), f"{block}.conv2.2.bias": (below,)}
+        judge |= {f"{block}.skip.1.weight": (below, here, 1, 1)}
+    last = channels(4)
+    judge |= {"final_conv.0.weight": (last, last + 1, 3, 3), "final_conv.1.bias": (last,)}
+    judge |= {"final_linear.0.weight": (last, 16 * last), "final_linear.0.bias": (last,)}
+    judge |= {"final_linear.1.weight": (1, last), "final_linear.1.bias": (1,)}
+    return {k: stated(k, v) for k, v in generator.items()}, {k: stated(k, v) for k, v in judge.items()}
+
+
+def stated(name: str, shape: tuple[int, ...]) -> Tensor:
+    """The tensor of that name, of a size that keeps activations at about 1."""
+    if name.endswith("kernel"):
+        line = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+        return torch.outer(line, line) * (4 if "blur" in name or "upsample" in name else 1)
+    noise = Stream(5, "state", name).normal(*shape)
+    if name.startswith("style."):
+        return noise * (100.0 if name.endswith("weight") else 30.0)
+    if name.endswith(("bias", "noise.weight")):
+        return 0.3 * noise + float(name.endswith("modulation.bias"))
+    return noise
+
+
 # -- pickles of the PyTorch program -------------------------------------------------------------------
 
 

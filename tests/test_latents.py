@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import Command
@@ -317,6 +318,54 @@ def test_advice_on_directions_that_are_no_latents_can_be_pasted(plain: Model, tm
     path = find(plain, "pca", 1, samples=40).save(tmp_path / "my own.safetensors")
     with pytest.raises(UsageError, match=re.escape(f"--direction '{path}*2'")):
         walk(plain, seeds=[1], latents=path)
+
+
+def test_arrays_of_other_programs_are_latents_and_directions(styles: Model, plain: Model, tmp_path: Path) -> None:
+    """What the StyleGANs' projector writes is walked to, and a boundary of InterFaceGAN moved along."""
+    code = styles.draw_latents(styles.condition(1), [3])[0]
+    np.savez(tmp_path / "projected_w.npz", w=code[None].numpy())
+    made = walk(styles, seeds=[1], latents=[tmp_path / "projected_w.npz"], steps=1)
+    assert torch.equal(made.known.latent(made.shown[-1]), code)
+    np.save(tmp_path / "two.npy", code[:1].expand(2, -1).numpy().astype(np.float64))
+    two = walk(styles, latents=[tmp_path / "two.npy"], steps=1)
+    assert torch.equal(two.known.latent(two.shown[0]), code[:1].expand_as(code))
+    along = drawn(1, 6) / drawn(1, 6).norm()
+    np.save(tmp_path / "smile.npy", along.numpy())
+    (start,) = plain.draw_latents(plain.condition(1), [0])
+    kept = moved(plain, 1, 0, [f"{tmp_path / 'smile.npy'}*3"])
+    assert torch.allclose(kept.tensor, plain.decode_images((start + 3 * along[0])[None]), atol=1e-5)
+
+
+def cut_short(path: Path) -> None:
+    """An array that is told of and is not there."""
+    np.save(path, np.zeros((4, 6), np.float32))
+    path.write_bytes(path.read_bytes().replace(b"(4, 6)", b"(9, 6)"))
+
+
+@pytest.mark.parametrize(
+    ("write", "says"),
+    [
+        (lambda path: np.save(path, np.zeros((3, 7))), r"is of shape 3x7, and a latent of .* is 6: give one"),
+        (lambda path: np.save(path, np.array([{}], object)), "pickled objects, which are not read"),
+        (lambda path: np.save(path, np.array(["a"] * 6)), "holds <U1, and latents are plain numbers"),
+        (lambda path: np.save(path, np.full(6, np.nan)), "not finite"),
+        (cut_short, "it was cut short"),
+        (lambda path: path.write_bytes(b"no array"), "cannot be read as an array of numpy"),
+    ],
+)
+def test_arrays_that_are_no_latents_are_refused(
+    plain: Model, tmp_path: Path, write: Callable[[Path], object], says: str
+) -> None:
+    path = tmp_path / "found.npy"
+    write(path)
+    with pytest.raises((UsageError, DataError), match=says):
+        walk(plain, seeds=[1], latents=[path])
+
+
+def test_an_archive_says_which_of_its_arrays_are_latents(plain: Model, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", one=np.zeros(6), other=np.zeros(6))
+    with pytest.raises(UsageError, match="holds one, other: save the latents in it alone, or as 'w'"):
+        walk(plain, seeds=[1], latents=[tmp_path / "a.npz"])
 
 
 def test_a_latent_of_another_width_is_refused(plain: Model) -> None:

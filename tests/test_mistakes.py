@@ -293,6 +293,7 @@ MISTAKES = [
     ("evaluate t --metric bits-per-dim", 2, "'t' has none", "it can"),
     ("evaluate g --knob stesp=2", 2, "no knob 'stesp'", "it has"),
     ("compare gaussian", 2, "two different recipes", "zeuxis compare"),
+    ("compare t gaussian", 2, "t is a run, which was trained by a recipe", "zeuxis evaluate t"),
     ("compare gaussian nothing", 2, "unknown recipe 'nothing'", ".toml"),
     ("compare gaussian pca --budget soon", 2, "--budget soon", "write 90s"),
     ("reproduce tiny.toml", 2, "makes no claim", "[claim]"),

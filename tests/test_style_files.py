@@ -118,6 +118,39 @@ def test_a_network_file_draws_what_its_own_program_draws(tmp_path: Path, system:
     assert close(torch.cat([g.flatten() for g in slopes if g is not None]).norm(), public["gradient"])
 
 
+@pytest.mark.parametrize(("system", "classes"), [("stylegan2", 0), ("stylegan2", 3), ("stylegan3-r", 0)])
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_generator_without_its_discriminator_draws_the_same(
+    tmp_path: Path, system: str, classes: int, alone: bool
+) -> None:
+    """Files are cut down to the average; what is tuned to a picture is saved by itself, as torch.save does it."""
+    average = file_of(system, classes)["G_ema"]
+    path = tmp_path / "n.pt"
+    torch.save(average, path) if alone else written(path, {"G_ema": average})
+    done = convert_file(path)
+    assert isinstance(done, Adoption) and done.system == system
+    assert {name.split(".")[0] for name in done.as_initialised} <= {"discriminator", "path_mean"}
+    game: Any = load_system(done.folder)[0]
+    label = torch.tensor([0, 2]) if classes else None
+    with torch.no_grad():
+        image = game.still(game.styles(Stream(2).normal(2, made.Z), label))
+    assert close(image.flatten()[::193], PUBLIC[system, classes]["image"])
+
+
+def test_a_discriminator_of_another_architecture_is_left_out(tmp_path: Path) -> None:
+    """As of the published files of CIFAR-10, whose generator is like any other."""
+    file = file_of("stylegan2")
+    layer(file["D"].meta["state"], "b16")["architecture"] = "orig"
+    done = convert_file(written(tmp_path / "n.pkl", file))
+    assert isinstance(done, Adoption)
+    assert done.dropped and all(key.startswith("D.") for key in done.dropped)
+    assert any(name.startswith("discriminator.") for name in done.as_initialised)
+    game: Any = load_system(done.folder)[0]
+    with torch.no_grad():
+        image = game.still(game.styles(Stream(2).normal(2, made.Z)))
+    assert close(image.flatten()[::193], PUBLIC["stylegan2", 0]["image"])
+
+
 @pytest.mark.parametrize("classes", R1)
 def test_r1_through_a_blur_is_the_public_one(tmp_path: Path, classes: int) -> None:
     done = convert_file(written(tmp_path / "n.pkl", file_of("stylegan3-r", classes)))

@@ -19,12 +19,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from zeuxis import plugins
 from zeuxis.errors import UnknownName, UsageError
+from zeuxis.escaping import word
 from zeuxis.files import at_home, read_text, why_no_name
 from zeuxis.plugins import Place, Problem
 from zeuxis.spec import LEAST_SIDE, MOST_SIDE, Augmentation, Size, in_bounds
 
 RECIPES = Path(__file__).parent / "recipes"
 MOST_RECIPE = 1 << 20  # bytes of a recipe's file
+RUN = "run.json"  # in the folder of a run
 MOST_SHOWN = 60  # characters of a wrong value in an error
 OF_PLAYERS = ("lr", "betas", "weight_decay", "optimiser", "clip", "warmup", "decay")
 WANTED = {  # what a value should be, by the kind of mistake
@@ -221,6 +223,12 @@ def load_recipe(name: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
         if str(name) in problem.names:
             raise UsageError(problem.message)
     path = known.get(str(name), at_home(name))
+    if str(name) not in known and (path / RUN).is_file():
+        run = word(str(name))
+        raise UsageError(
+            f"{name} is a run, which was trained by a recipe and is none: measure it with zeuxis evaluate {run}, train "
+            f"it further with zeuxis resume {run}, or give a recipe"
+        )
     if str(name) not in known and (path.suffix.lower() != ".toml" or not path.is_file()):
         raise UnknownName("recipe", str(name), known, "(or give the path of a .toml file)", elsewhere="recipe file")
     return _read(path, str(name), overrides)

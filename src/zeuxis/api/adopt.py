@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from zeuxis.api.adopt_style import adopt_style, holds_style_network
+from zeuxis.api.adopt_style import adopt_style, facts_of, holds_style_network
 from zeuxis.api.reporting import Report
 from zeuxis.catalog.build import build
 from zeuxis.errors import UsageError, WeightsError, paths_near
@@ -24,6 +24,7 @@ from zeuxis.pretrained.convert import Conversion
 from zeuxis.pretrained.kind import CheckpointKind, Found, from_public, recognise, told_of_wrapper, unwrapped
 from zeuxis.pretrained.kinds import KINDS, kinds_called
 from zeuxis.pretrained.style_files import SYSTEMS as STYLE_SYSTEMS
+from zeuxis.pretrained.style_files import is_style_file
 from zeuxis.training.checkpoint import write_model
 
 
@@ -109,13 +110,15 @@ def convert_file(
     plain = source.with_suffix(".safetensors") if out is None else Path(out)
     if source.suffix == ".safetensors":
         held, place = _held(source)
+        if is_style_file(None, _keys(source)):
+            return _style(source, None, _folder(source, out), size, report)
         if set(held) != {place}:
             raise UsageError(f"{source} is safetensors already; {hint(_names(held))}")
         return _make(source, held[place], place, load_file(source), _folder(source, out), size, report)
     plain.parent.mkdir(parents=True, exist_ok=True)
     with draft_folder(plain) as draft:
         found = convert.convert(source, draft / "read.safetensors", report)
-        if holds_style_network(found) and (out is None or plain.suffix != ".safetensors"):
+        if holds_style_network(found, _keys(found.weights)) and (out is None or plain.suffix != ".safetensors"):
             return _style(source, found, _folder(source, out), size, report)
         held, place = _held(found.weights)
         if set(held) == {place} and (out is None or plain.suffix != ".safetensors"):
@@ -140,19 +143,24 @@ def _styled(source: Path, system: str, out: str | Path | None, size: int | None,
     """The model folder of a network file that is to hold ``system``."""
     _check_file(source)
     folder = _folder(source, out)
+    unknown = f"{source} is no network file of ProGAN, StyleGAN, StyleGAN2, StyleGAN2-ADA or StyleGAN3"
+    if source.suffix == ".safetensors":
+        if not is_style_file(None, _keys(source)):
+            raise WeightsError(unknown)
+        return _style(source, None, folder, size, report, system)
     with tempfile.TemporaryDirectory(prefix="zeuxis-") as draft:
         found = convert.convert(source, Path(draft, "read.safetensors"), report)
-        if not holds_style_network(found):
-            raise WeightsError(
-                f"{source} is no network file of ProGAN, StyleGAN, StyleGAN2, StyleGAN2-ADA or StyleGAN3"
-            )
+        if not holds_style_network(found, _keys(found.weights)):
+            raise WeightsError(unknown)
         return _style(source, found, folder, size, report, system)
 
 
 def _style(
-    source: Path, read: Conversion, folder: Path, size: int | None, report: Report, wanted: str | None = None
+    source: Path, read: Conversion | None, folder: Path, size: int | None, report: Report, wanted: str | None = None
 ) -> Adoption:
-    found, parameters, absent = adopt_style(source, read, folder, size, report, wanted)
+    """The model folder of a network file that was ``read``, or of safetensors of the same names, which tell no more."""
+    facts, weights = (None, source) if read is None else (facts_of(read), read.weights)
+    found, parameters, absent = adopt_style(source, facts, weights, folder, size, report, wanted)
     side = found.shape.height
     return Adoption(
         folder=folder,
@@ -160,10 +168,10 @@ def _style(
         kind=found.system,
         architecture=f"{side}x{side}",
         parameters=parameters,
-        dropped=(),
-        outside=read.tensors - len(found.public),
+        dropped=found.dropped,
+        outside=len(_keys(weights)) - (len(found.public) - len(found.made)) - len(found.dropped),
         as_initialised=absent,
-        programs=read.not_made,
+        programs=() if read is None else read.not_made,
     )
 
 
@@ -174,7 +182,7 @@ def hint(holds: Mapping[str, str]) -> str:
         return f"it holds a model at {prefix or 'the top'}: --as {name} makes a model folder of it"
     return (
         f"it is of no kind of published checkpoint that is known here ({', '.join(kind.name for kind in KINDS)}, and "
-        "the network files (.pkl) of ProGAN, StyleGAN, StyleGAN2, StyleGAN2-ADA and StyleGAN3)"
+        "the network files (.pkl) of ProGAN, StyleGAN, StyleGAN2, StyleGAN2-ADA and StyleGAN3, and stylegan2-pytorch's)"
     )
 
 

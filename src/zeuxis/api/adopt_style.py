@@ -1,9 +1,14 @@
-"""The public network files of ProGAN, StyleGAN, StyleGAN2, StyleGAN2-ADA and StyleGAN3 to model folders."""
+"""The public network files of ProGAN, StyleGAN, StyleGAN2, StyleGAN2-ADA and StyleGAN3 to model folders.
+
+So are the checkpoints of stylegan2-pytorch, and what was made of one by an earlier version, safetensors of its names.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -22,24 +27,35 @@ from zeuxis.training.checkpoint import write_model
 KIND = "style-network"
 
 
-def holds_style_network(read: Conversion) -> bool:
-    """Whether what was read is such a file."""
-    return is_style_file(json.loads(read.facts.read_text(encoding="ascii"))["facts"])
+def holds_style_network(read: Conversion, keys: Iterable[str]) -> bool:
+    """Whether what was read, tensors called ``keys``, is such a file."""
+    return is_style_file(facts_of(read), keys)
+
+
+def facts_of(read: Conversion) -> Any:
+    """What beside tensors was in the file."""
+    return json.loads(read.facts.read_text(encoding="ascii"))["facts"]
 
 
 def adopt_style(
-    source: Path, read: Conversion, folder: Path, size: int | None, report: Report, wanted: str | None = None
+    source: Path,
+    facts: Any,
+    weights: Path,
+    folder: Path,
+    size: int | None,
+    report: Report,
+    wanted: str | None = None,
 ) -> tuple[StyleFile, int, tuple[str, ...]]:
-    """Write the model folder of a network file; what it held, its parameters, and tensors that it did not hold.
+    """Write the model folder of the network file ``source``, of which ``facts`` and the tensors ``weights`` were read.
+
+    Returns what it held, the model's parameters, and names of its tensors that were not in the file.
 
     It must be the system ``wanted``, where one is.
 
     Raises :class:`WeightsError` for networks that no system here is, :class:`UsageError` for a ``size`` that is not
     that of its pictures.
     """
-    found = read_style_file(
-        json.loads(read.facts.read_text(encoding="ascii"))["facts"], load_file(read.weights), str(source)
-    )
+    found = read_style_file(facts, load_file(weights), str(source))
     if wanted not in (None, found.system):
         raise WeightsError(f"{source} holds a {found.system}, not '{wanted}': use --as {found.system}, or leave it out")
     if size not in (None, found.shape.height):

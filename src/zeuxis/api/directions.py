@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from zeuxis.api.array_file import is_array_file, rows_of
 from zeuxis.api.card_file import KEY, read_card_file
 from zeuxis.api.latent_steps import Moved
 from zeuxis.api.latents import Latents
@@ -90,8 +91,16 @@ class Directions:
         )
 
     @classmethod
-    def read(cls, path: Path, model: Model) -> Directions:
-        """What :meth:`save` wrote, for ``model``; WeightsError where it was found on another generator."""
+    def read(cls, path: Path, model: Model, kind: Kind = "directions") -> Directions:
+        """What :meth:`save` wrote, for ``model``; WeightsError where it was found on another generator.
+
+        Arrays of numpy are of whatever ``kind`` is asked for, their numbers as they stand; which generator they were
+        found on they do not say.
+        """
+        if is_array_file(path):
+            rows = rows_of(path, Latents(model).space)
+            names = tuple(str(k) for k in range(1, len(rows) + 1))
+            return found_on(model, rows, names, {"by": "array"}, kind=kind)
         found = cls.open(path)
         if found.weights_sha256 != model.weights_sha256:
             means, mend = found.alone()
@@ -123,7 +132,7 @@ class Directions:
     @classmethod
     def latents_of(cls, path: Path, known: Latents) -> list[int]:
         """The places in ``known`` of the latents that a file holds."""
-        held = cls.read(path, known.model)
+        held = cls.read(path, known.model, "latents")
         if held.kind != "latents":
             raise UsageError(
                 f"{path} holds directions, which are no latents by themselves: move pictures along them with zeuxis "

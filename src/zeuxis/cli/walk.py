@@ -49,7 +49,11 @@ def walk(
     ] = None,
     latents: Annotated[
         list[Path] | None,
-        typer.Option("--latents", metavar="FILE", help="Latents that it leads over, of zeuxis project; repeat."),
+        typer.Option(
+            "--latents",
+            metavar="FILE",
+            help="Latents that it leads over, of zeuxis project, or a .npy or .npz; repeat.",
+        ),
     ] = None,
     path: Annotated[
         Literal["auto", "linear", "spherical"],

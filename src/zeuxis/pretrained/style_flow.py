@@ -19,7 +19,7 @@ from zeuxis.batch import Shape
 from zeuxis.errors import WeightsError
 from zeuxis.nn.stylegan2 import MAPPING_RATE
 from zeuxis.pretrained.style_names import layers_of_mapping
-from zeuxis.pretrained.style_settings import READ, Piece, StyleFile, must_know, piece_of, renamed
+from zeuxis.pretrained.style_settings import READ, Piece, StyleFile, must_know, piece_of, renamed, without
 
 FLOW_VERSIONS = (2, 3, 4, 5)  # of their class of networks
 ADAPTIVE = 5  # the version that StyleGAN2-ADA's program writes, whose classes are told as in its PyTorch program
@@ -147,7 +147,7 @@ def _grown(name: str, value: Tensor, top: int, system: str, judges: bool) -> tup
         return "mean", value
     synthesis = "synthesis." if part == "synthesis" else ""
     if found := re.fullmatch(r"noise(\d{1,3})", path):
-        return f"synthesis.blocks.{int(found[1]) // 2}.layer{int(found[1]) % 2}.noise", _without(value, 2, name)
+        return f"synthesis.blocks.{int(found[1]) // 2}.layer{int(found[1]) % 2}.noise", without(value, 2, name)
     if value.ndim == 4:
         turned = re.search(r"(\d+)x\d+/Conv0_up/weight$", path)
         fused = turned is not None and (system == "progan" or int(turned[1]) >= FUSED)
@@ -161,7 +161,7 @@ def _grown(name: str, value: Tensor, top: int, system: str, judges: bool) -> tup
     if found := re.fullmatch(r"4x4/Dense([01])/(weight|bias)", path):
         return f"{('hidden', 'out')[int(found[1])]}.{found[2]}", value
     if path == "4x4/Const/const":
-        return "synthesis.blocks.0.const", _without(value, 1, name)
+        return "synthesis.blocks.0.const", without(value, 1, name)
     if found := re.fullmatch(r"(\d{1,9})x\1/(\w+?)/(.+)", path):
         level = int(found[1]).bit_length() - 3
         if synthesis and found[2] in _STYLED and found[3] in _INNER:
@@ -172,13 +172,6 @@ def _grown(name: str, value: Tensor, top: int, system: str, judges: bool) -> tup
             # Its blocks are counted from the first above 4 pixels, whose own layer stands alone.
             return f"{f'blocks.{level - 1}.' if level else ''}{_LAYERS[found[2]]}.{found[3]}", value
     raise WeightsError(f"variable {name} has no place in {system}: {READ}")
-
-
-def _without(value: Tensor, axes: int, name: str) -> Tensor:
-    """A variable without its first ``axes``, each of one. Raises :class:`WeightsError` where they are not."""
-    if value.ndim < axes or any(side != 1 for side in value.shape[:axes]):
-        raise WeightsError(f"variable {name} is of shape {tuple(value.shape)}, whose first {axes} are not 1: {READ}")
-    return value.reshape(value.shape[axes:])
 
 
 def _settings(part: Piece) -> Mapping[str, Any]:
@@ -219,7 +212,7 @@ def _layout(variables: Mapping[str, Tensor], table: Iterable[tuple[str, str]]) -
             k = int(noise[1])
             if k > 62:
                 raise WeightsError(f"{name} is of no side that a picture has")
-            yield f"synthesis.b{4 << (k + 1) // 2}.conv{1 - k % 2}.noise_const", _without(value, 2, name)
+            yield f"synthesis.b{4 << (k + 1) // 2}.conv{1 - k % 2}.noise_const", without(value, 2, name)
             continue
         found = next((re.sub(f"^{was}$", now, name) for was, now in table if re.fullmatch(was, name)), None)
         if found is None:
@@ -229,7 +222,7 @@ def _layout(variables: Mapping[str, Tensor], table: Iterable[tuple[str, str]]) -
         elif found.endswith("mod_bias"):
             yield found.replace("mod_bias", "affine.bias"), value + 1
         elif found.endswith("const"):
-            yield found, _without(value, 1, name)
+            yield found, without(value, 1, name)
         elif value.ndim == 4:  # (k, k, I, O); of those that enlarge, turned about, as their convolution is
             yield found, (value.flip(0, 1) if "/Conv0_up/" in name else value).permute(3, 2, 0, 1)
         else:

@@ -48,7 +48,8 @@ def ours(file: StyleFile, own: Mapping[str, Tensor], what: str) -> dict[str, Ten
         names = {name: name for name in wanted}
         return _fitting(file, own, names, what)
     layers = layer_names(file.public)
-    names = {name: theirs for name in own if (theirs := _theirs(name, file.shape.height, layers)) is not None}
+    held = [name for name in own if not name.startswith(file.absent)]
+    names = {name: theirs for name in held if (theirs := _theirs(name, file.shape.height, layers)) is not None}
     given = {key for key in file.public if not _NEEDLESS.fullmatch(key)}
     check_keys(what, set(names.values()), given, READ)
     return _fitting(file, own, names, what)

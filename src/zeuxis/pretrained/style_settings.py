@@ -30,6 +30,9 @@ class StyleFile:
     arguments: Mapping[str, Any]
     public: Mapping[str, Tensor]  # "G." or "D." before the names
     renamed: bool = False  # whether those are ours already
+    absent: tuple[str, ...] = ()  # beginnings of the names of our tensors that the file leaves out
+    dropped: tuple[str, ...] = ()  # tensors of the file that no system here takes
+    made: tuple[str, ...] = ()  # names in `public` of what is not in the file and follows from what is
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,14 @@ class Piece:
             raise WeightsError(f"{self.what} is cut off at {str(found)[:60]}, which is no bound: {READ}")
         return found
 
+    def told(self, name: str, default: Any) -> Any:
+        """One of its settings, ``default`` where it is not told."""
+        return self.state.get(name, self.arguments.get(name, default))
+
     def must_be(self, **wanted: Any) -> None:
         """Raise :class:`WeightsError` for a setting that is told and is another."""
         for name, value in wanted.items():
-            found = self.state.get(name, self.arguments.get(name, value))
+            found = self.told(name, value)
             if found != value:
                 raise WeightsError(f"{self.what} was built with {name} = {str(found)[:60]}, and {value} alone is read")
 
@@ -119,3 +126,10 @@ def must_know(public: Mapping[str, Tensor], width: int, classes: int) -> None:
     table = public.get("G.mapping.embed.weight")
     if (None if table is None else tuple(table.shape)) != ((width, classes) if classes else None):
         raise WeightsError(f"G_ema is said to know {classes} classes, and its tensors know others: it is damaged")
+
+
+def without(value: Tensor, axes: int, name: str) -> Tensor:
+    """A tensor without its first ``axes``, each of one. Raises :class:`WeightsError` where they are not."""
+    if value.ndim < axes or any(side != 1 for side in value.shape[:axes]):
+        raise WeightsError(f"{name} is of shape {tuple(value.shape)}, whose first {axes} are not 1: {READ}")
+    return value.reshape(value.shape[axes:])

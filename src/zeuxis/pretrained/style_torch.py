@@ -7,6 +7,7 @@ has are refused by name.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,46 +19,77 @@ from zeuxis.nn.upfirdn import BLUR
 from zeuxis.pretrained.style_names import layer_names, layers_of_mapping
 from zeuxis.pretrained.style_settings import READ, Piece, StyleFile, must_know, piece_of, renamed
 
+ALONE = "generator"  # what a generator is called in messages that is all that a file holds
 
-def torch_parts(facts: Any) -> tuple[Piece, Piece] | None:
+
+def torch_parts(facts: Any) -> tuple[Piece, Piece | None] | None:
+    """The generator and the discriminator in a file.
+
+    Some are cut down to the average, and what tunes a generator to one picture (PTI) saves it by itself: both do
+    without a discriminator.
+    """
     if not isinstance(facts, dict):
         return None
-    generator, discriminator = piece_of(facts.get("G_ema"), "G_ema"), piece_of(facts.get("D"), "D")
-    return None if generator is None or discriminator is None else (generator, discriminator)
+    generator = piece_of(facts.get("G_ema"), "G_ema")
+    if generator is None and str(facts.get("object", "")).startswith("persistent "):
+        generator = piece_of(facts, ALONE)
+        if generator is None or not {"synthesis", "mapping"} <= set(generator.parts):
+            return None
+    return None if generator is None else (generator, piece_of(facts.get("D"), "D"))
 
 
 def of_torch(
-    facts: Mapping[str, Any], parts: tuple[Piece, Piece], tensors: Mapping[str, Tensor], what: str
+    facts: Mapping[str, Any], parts: tuple[Piece, Piece | None], tensors: Mapping[str, Tensor], what: str
 ) -> StyleFile:
-    """What a file of these ``parts`` holds. Raises :class:`WeightsError` for networks that no system here is."""
+    """What a file of these ``parts`` holds. Raises :class:`WeightsError` for networks that no system here is.
+
+    A discriminator of another architecture, as the files of CIFAR-10 have it, is left out: it draws nothing.
+    """
     generator, discriminator = parts
-    public = renamed(tensors, {"G_ema.": "G.", "D.": "D."})
+    dropped: tuple[str, ...] = ()
+    if discriminator is not None and not _residual(discriminator, generator.side("img_resolution")):
+        discriminator, dropped = None, tuple(sorted(key for key in tensors if key.startswith("D.")))
+    public = renamed(tensors, {"" if generator.what == ALONE else "G_ema.": "G."})
+    public |= renamed(tensors, {"D.": "D."}) if discriminator is not None else {}
     pipe = piece_of(facts.get("augment_pipe"), f"{what}: augment_pipe")
     if "input" in generator.child("synthesis").parts:
-        return _alias_free(generator, discriminator, public)
-    return _smooth(generator, discriminator, public, pipe, tensors.get("augment_pipe.p"))
+        return replace(_alias_free(generator, discriminator, public), dropped=dropped)
+    return replace(_smooth(generator, discriminator, public, pipe, tensors.get("augment_pipe.p")), dropped=dropped)
 
 
-def _common(generator: Piece, discriminator: Piece, public: Mapping[str, Tensor]) -> dict[str, Any]:
+def _residual(discriminator: Piece, side: int) -> bool:
+    """Whether it is StyleGAN2's, of residual blocks."""
+    top: str = discriminator.child(f"b{side}").told("architecture", "resnet")
+    return top == "resnet"
+
+
+def _common(generator: Piece, discriminator: Piece | None, public: Mapping[str, Tensor]) -> dict[str, Any]:
     """The arguments that both generators have. The discriminator is StyleGAN2's."""
     side = generator.side("img_resolution")
-    discriminator.must_be(img_resolution=side, img_channels=generator.number("img_channels"))
     classes = generator.number("c_dim", least=0)
-    discriminator.must_be(c_dim=classes)
-    top, bottom = discriminator.child(f"b{side}"), discriminator.child("b4")
-    top.must_be(architecture="resnet", activation="lrelu")
-    bottom.must_be(mbstd_num_channels=1)
     _filters(public)
     width = generator.number("w_dim")
     must_know(public, width, classes)
+    judged: dict[str, Any] = {}
+    if discriminator is not None:
+        discriminator.must_be(img_resolution=side, img_channels=generator.number("img_channels"), c_dim=classes)
+        top, bottom = discriminator.child(f"b{side}"), discriminator.child("b4")
+        top.must_be(activation="lrelu")
+        bottom.must_be(mbstd_num_channels=1)
+        judged["group"] = max(bottom.child("mbstd").number("group_size", 4, least=0), 1)
+        judged |= {"judge_mapping": layers_of_mapping(public, "D.")} if classes else {}
     return {
         "condition": "label" if classes else "none",
         "nz": generator.number("z_dim"),
         "width": width,
         "mapping": layers_of_mapping(public, "G."),
-        **({"judge_mapping": layers_of_mapping(public, "D.")} if classes else {}),
-        "group": max(bottom.child("mbstd").number("group_size", 4, least=0), 1),
+        **judged,
     }
+
+
+def _absent(discriminator: Piece | None) -> tuple[str, ...]:
+    """What our state has that the file leaves out."""
+    return ("discriminator.",) if discriminator is None else ()
 
 
 def _filters(public: Mapping[str, Tensor]) -> None:
@@ -75,7 +107,7 @@ def _channels(part: Piece) -> tuple[int, int]:
 
 
 def _smooth(
-    generator: Piece, discriminator: Piece, public: Mapping[str, Tensor], pipe: Piece | None, p: Tensor | None
+    generator: Piece, discriminator: Piece | None, public: Mapping[str, Tensor], pipe: Piece | None, p: Tensor | None
 ) -> StyleFile:
     """StyleGAN2, with adaptive augmentation where the file holds its state."""
     synthesis = generator.child("synthesis")
@@ -84,7 +116,8 @@ def _smooth(
     first.must_be(architecture="skip")
     first.child("conv1").must_be(use_noise=True, activation="lrelu")
     base, most = _channels(synthesis)
-    discriminator.must_be(channel_base=base, channel_max=most, conv_clamp=synthesis.clamp)
+    if discriminator is not None:
+        discriminator.must_be(channel_base=base, channel_max=most, conv_clamp=synthesis.clamp)
     arguments = _common(generator, discriminator, public) | {
         "channel_base": base,
         "channel_max": most,
@@ -96,10 +129,11 @@ def _smooth(
         arguments |= {"augment": "bgc" if colour else "bg" if geometry else "blit", "start": start}
     system = "stylegan2" if pipe is None or p is None else "stylegan2-ada"
     classes = generator.number("c_dim", least=0)
-    return StyleFile(system, Shape(channels, side, side), classes, arguments, public)
+    shape, absent = Shape(channels, side, side), _absent(discriminator)
+    return StyleFile(system, shape, classes, arguments, public, absent=absent)
 
 
-def _alias_free(generator: Piece, discriminator: Piece, public: Mapping[str, Tensor]) -> StyleFile:
+def _alias_free(generator: Piece, discriminator: Piece | None, public: Mapping[str, Tensor]) -> StyleFile:
     """StyleGAN3, T or R."""
     synthesis = generator.child("synthesis")
     side, channels = generator.side("img_resolution"), generator.number("img_channels")
@@ -125,9 +159,10 @@ def _alias_free(generator: Piece, discriminator: Piece, public: Mapping[str, Ten
     if moved is not None and not torch.equal(moved.float(), torch.eye(3)):
         raise WeightsError("G_ema.synthesis.input.transform moves all of its pictures: save it with the identity")
     base, most = _channels(synthesis)
-    judge_base, judge_most = _channels(discriminator)
+    judge_base, judge_most = _channels(discriminator or synthesis)
     clamp = synthesis.clamp if "conv_clamp" in synthesis.arguments else 256
-    discriminator.must_be(conv_clamp=clamp)
+    if discriminator is not None:
+        discriminator.must_be(conv_clamp=clamp)
     arguments = _common(generator, discriminator, public) | {
         "depth": depth,
         "critical": synthesis.number("num_critical", least=0),
@@ -138,4 +173,4 @@ def _alias_free(generator: Piece, discriminator: Piece, public: Mapping[str, Ten
         "clamp": clamp,
     }
     shape, classes = Shape(channels, side, side), generator.number("c_dim", least=0)
-    return StyleFile(systems[0], shape, classes, arguments, public)
+    return StyleFile(systems[0], shape, classes, arguments, public, absent=_absent(discriminator))
