@@ -47,6 +47,11 @@ class PictureNetwork(nn.Module, ABC):
         """The same network, whose draws begin at that seed; one that draws nothing is itself."""
         return self
 
+    def placed_at(self, top: int, left: int) -> PictureNetwork:
+        """The same network for the part of a picture that begins at that row and column; one that draws draws for it
+        what it would there in the whole, and others are themselves."""
+        return self
+
 
 class Faithful(PictureNetwork):
     """What ``network`` makes, drawn towards what agrees with the picture that it is given."""
@@ -57,6 +62,9 @@ class Faithful(PictureNetwork):
         self.channels, self.scale, self.floats = network.channels, network.scale, network.floats
         self.side, self.reach, self.step = network.side, network.reach + 2 * COARSE, math.lcm(network.step, COARSE)
         self.drawn_at = network.drawn_at
+
+    def placed_at(self, top: int, left: int) -> PictureNetwork:
+        return Faithful(self.network.placed_at(top, left), self.fidelity)
 
     def forward(self, x: Tensor) -> Tensor:
         made: Tensor = self.fidelity(self.network(x).float(), x.float())

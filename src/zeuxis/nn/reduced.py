@@ -34,3 +34,6 @@ class Reduced(PictureNetwork):
 
     def seeded(self, seed: int) -> PictureNetwork:
         return Reduced(self.network.seeded(seed), self.scale, self.antialias)
+
+    def placed_at(self, top: int, left: int) -> PictureNetwork:
+        return Reduced(self.network.placed_at(top, left), self.scale, self.antialias)

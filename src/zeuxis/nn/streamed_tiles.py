@@ -104,7 +104,7 @@ def in_rows(
         band: Tensor | None = None
         for place, weight in zip(row, across, strict=True):
             given = read(place)
-            made = network(given).float()
+            made = network.placed_at(place[0], place[2])(given).float()
             seen(place, given, made)
             if band is None:
                 band = made.new_zeros(*made.shape[:3], scale * width)
