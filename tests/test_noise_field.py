@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from restorers import UNET, built
 from torch import Tensor
 
-from restorers import UNET, built
 from zeuxis.nn.noise_field import BLOCK, NoiseField
 from zeuxis.nn.picture_network import PictureNetwork
 from zeuxis.nn.reduced import Reduced
