@@ -169,7 +169,7 @@ def _pairs(part: SplitFiles) -> Listing | None:
     tops = part.tops(part.meant)
     for image, other, role, sure in roles(tops):
         large = _within(part, image)
-        small, scaled = _of_scale(large, _within(part, other), part.factor)
+        small, scaled = of_scale(large, _within(part, other), part.factor)
         sides = [large, small]
         matched, twice, alone = partners(*sides)
         if not sure and 2 * len(matched) < min(map(len, sides)):
@@ -199,7 +199,7 @@ def _within(part: SplitFiles, top: str) -> dict[str, str]:
     return found
 
 
-def _of_scale(
+def of_scale(
     large: Mapping[str, str], small: dict[str, str], factor: int | None
 ) -> tuple[dict[str, str], list[Skipped]]:
     """What may be sources of ``large`` among ``small``, and what may not: where all of these lie in folders that tell
