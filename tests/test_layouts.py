@@ -143,6 +143,35 @@ def test_pairs_of_other_names_are_told_of(root: Path) -> None:
     assert "2 classes, a folder each (and no pairs: " in check(root).read
 
 
+@pytest.mark.parametrize("name", ["{k}_{folder}", "{folder}-{k}", "{k}.{folder}"])
+@pytest.mark.parametrize(("target", "source"), [("B", "A"), ("sharp", "blur"), ("GT", "LQ")])
+def test_pairs_whose_names_hold_their_folders(root: Path, target: str, source: str, name: str) -> None:
+    for k in range(10):
+        for top, light in ((target, 100), (source, 10)):
+            put(root / top / f"{name.format(k=k, folder=top)}.png", Image.new("L", (8, 8), light + k))
+    found = open_folder(root, 8)
+    batch = found.pixels(torch.arange(len(found)))
+    assert batch.condition.source is not None and len(found) == 8 and found.skipped == ()
+    assert (batch.image.long() - batch.condition.source.long() == 90).all()
+
+
+def test_names_that_hold_their_folders_are_said(root: Path) -> None:
+    for k in range(4):
+        for top in "AB":
+            put(root / top / f"{k}_{top}.png", photo(k))
+    said = "pictures of B/ with their source in A/, by names without those of their folders"
+    assert said in check(root).read
+    put(root / "A" / "5.png", photo(5))  # and then nothing says that all are named so
+    assert "and no pairs: " in check(root).read
+
+
+def test_names_that_are_equal_already_are_left_as_they_are(root: Path) -> None:
+    for k in range(4):
+        for top in "AB":
+            put(root / top / f"{k}_A.png", photo(k))
+    assert check(root).read.startswith("read as pictures of B/ with their source in A/:")
+
+
 @pytest.mark.parametrize("scenes", [("a", "b"), ("a", "b", "c")])
 def test_pairs_within_each_folder_of_a_scene(root: Path, scenes: tuple[str, ...]) -> None:
     """As GoPro's frames lie, of which ``blur_gamma`` is a third folder; classes they are not."""

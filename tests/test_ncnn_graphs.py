@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from torch import Tensor
 
 from zeuxis.errors import WeightsError
 from zeuxis.nn.graph_network import GraphNetwork
+from zeuxis.nn.picture_network import PictureNetwork
+from zeuxis.nn.reduced import Reduced
+from zeuxis.nn.self_ensemble import SelfEnsemble
 from zeuxis.nn.streamed_tiles import Tiling, in_rows
 from zeuxis.pretrained.ncnn_graphs import COPIES, INPUT, graph_network, graph_of
 from zeuxis.pretrained.ncnn_layers import LAYERS
@@ -131,6 +135,45 @@ def test_what_a_network_makes_may_be_added_to_the_picture(tmp_path: Path) -> Non
     picture = torch.rand(1, 3, 6, 5)
     large = picture.repeat_interleave(2, 2).repeat_interleave(2, 3)
     torch.testing.assert_close(onto(picture), alone(picture) + large)
+
+
+EXCITED = [  # the means of the whole picture in waifu2x's, in small: the second follow from the first
+    "Convolution a 1 1 x a 0=4 1=3 4=1 5=1 6=108 9=1",
+    "Split s 1 2 a a1 a2",
+    "Pooling p 1 1 a1 m 0=1 4=1",
+    "BinaryOp t 2 1 a2 m b 0=2",
+    "Convolution c 1 1 b c 0=4 1=3 4=1 5=1 6=144 9=1",
+    "Split u 1 2 c c1 c2",
+    "Pooling v 1 1 c1 k 0=1 4=1",
+    "BinaryOp w 2 1 c2 k e 0=0",
+    "Convolution o 1 1 e o 0=12 1=3 4=1 5=1 6=432",
+    "PixelShuffle y 1 1 o z 0=2",
+]
+
+
+@pytest.mark.parametrize("around", [lambda n: n, SelfEnsemble, lambda n: Reduced(n, 1)], ids=["", "eight", "reduced"])
+def test_tiles_take_the_means_of_the_whole_picture(
+    around: Callable[[PictureNetwork], PictureNetwork], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = around(network(EXCITED, tmp_path))
+    picture = torch.rand(1, 3, 40, 160, generator=torch.Generator().manual_seed(0))
+    picture[..., 80:] *= 0.3  # two halves that tiles see by themselves
+    tiling = Tiling(40, found.reach, feather=2, grid=4)
+
+    def tiled() -> Tensor:
+        def read(place: tuple[int, int, int, int]) -> Tensor:
+            top, bottom, left, right = place
+            return picture[:, :, top:bottom, left:right]
+
+        return torch.cat(list(in_rows(found, read, 40, 160, tiling, lambda place, before, after: None)), 2)
+
+    whole, together = found(picture), tiled()
+    again = tiled()
+    monkeypatch.setattr(GraphNetwork, "agreed", lambda self, tiles: self)
+    alone = tiled()
+    away = [(made - whole).abs().max() for made in (together, alone)]
+    assert away[0] < 0.15 * away[1], away
+    assert torch.equal(together, again)  # nothing is kept of the picture before
 
 
 def test_pictures_of_any_size_are_taken(tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hostile import chunk
 from PIL import Image, ImageOps
 
 from zeuxis.api.restore_picture import open_for_restoring
 from zeuxis.data.deep_png import is_deep, read_deep
 from zeuxis.data.picture import PictureRefused
+from zeuxis.data.whole import PASSES
 from zeuxis.errors import DataError, ZeuxisError
 from zeuxis.provenance.png_rows import Pixels, PngRows
 from zeuxis.provenance.record import SIGNATURE
@@ -138,3 +140,34 @@ def chunks(path: Path) -> list[tuple[bytes, bytes]]:
         found.append((kind, data[at + 8 : at + 8 + length]))
         at += 12 + length
     return found
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (5, 5), (33, 17)])
+@pytest.mark.parametrize(("colour", "channels"), [(2, 3), (4, 2), (6, 4)])
+def test_interlaced_colours_of_16_bits_come_back(
+    size: tuple[int, int], colour: int, channels: int, tmp_path: Path
+) -> None:
+    """Seven pictures in one file, each with rows of its own filters."""
+    width, height = size
+    pixels = smooth(height, width, channels, 16)
+    step, rows = 2 * channels, b""
+    for x, y, dx, dy in PASSES:
+        part = pixels[y::dy, x::dx]
+        if part.size:
+            flat = part.astype(">u2").tobytes()
+            wide = len(flat) // len(part)
+            kept = np.frombuffer(flat, np.uint8).reshape(len(part), wide).astype(int)
+            up = np.vstack([np.zeros((1, wide), int), kept[:-1]])
+            left, corner = (np.hstack([np.zeros((len(part), step), int), one[:, :-step]]) for one in (kept, up))
+            nearest = np.abs(np.stack([left, up, corner]) - (left + up - corner)).argmin(0)
+            guesses = [0 * kept, left, up, (left + up) // 2, np.choose(nearest, [left, up, corner])]
+            for k in range(len(part)):
+                rows += bytes([k % 5]) + ((kept - guesses[k % 5])[k] % 256).astype(np.uint8).tobytes()
+    head = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 1)
+    file = tmp_path / "a.png"
+    file.write_bytes(SIGNATURE + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+    assert is_deep(file) and np.array_equal(read_deep(file), pixels)
+    opened = open_for_restoring(file)
+    assert opened.most == 65535 and opened.notes == ()
+    with Image.open(file) as shown:  # Pillow's decoder, which keeps the upper halves
+        assert np.array_equal(np.asarray(shown.convert({3: "RGB", 2: "LA", 4: "RGBA"}[channels])), pixels >> 8)

@@ -318,3 +318,86 @@ def test_a_score_for_which_too_little_is_left_is_refused_before_anything_is_draw
     check(model, ["ssim", "psnr-y"], source, 8)
     with pytest.raises(UsageError, match="11 pixels a side, and of 'r' 8 are left"):
         check(model, ["ssim-y"], source, 8)
+
+
+def low_and_high(tmp_path: Path, factor: int = 2) -> tuple[Path, Path]:
+    """Two folders, the one of pictures made smaller as DIV2K has them, of other kinds and by odd sizes."""
+    low, high = tmp_path / "low", tmp_path / "high"
+    for place in (low, high):
+        place.mkdir()
+    for k, (width, height) in enumerate([(41, 32), (40, 35)]):
+        shown = Image.open(photo(tmp_path, width, height)).convert("RGB")
+        shown.save(high / f"000{k}.png")
+        inner = shown.crop((0, 0, width - width % factor, height - height % factor))
+        small = inner.resize((inner.width // factor, inner.height // factor), Image.Resampling.BICUBIC)
+        small.save(low / f"000{k}x{factor}.png")
+    return low, high
+
+
+def test_a_restorer_is_measured_on_pairs_of_ones_own(tmp_path: Path) -> None:
+    """The same figures as where the damage is made here, within what rounding to 256 levels leaves."""
+    run = run_of(tmp_path, built("sr-resnet", 2, blocks=1, width=4), "x | bicubic:2")
+    low, high = low_and_high(tmp_path)
+    *each, mean = measure_restorer([low], run, None, against=high)
+    *known, _ = measure_restorer([high], run, "bicubic:2")
+    assert [one.name for one in each] == ["0000x2.png", "0001x2.png"] and mean.notes == ()
+    for one, other in zip(each, known, strict=True):
+        assert set(one.restored) == {"psnr", "psnr-y", "ssim-y"}
+        assert one.restored["psnr-y"] == pytest.approx(other.restored["psnr-y"], abs=0.05)
+        assert one.damaged["psnr"] == pytest.approx(other.damaged["psnr"], abs=0.05)
+    (alone, _) = measure_restorer([low / "0001x2.png"], run, None, against=high / "0001.png")
+    assert alone.restored == each[1].restored
+    *_, mean = measure_restorer([low / "0001x2.png"], run, None, against=high)
+    assert "of 1 pictures in" in mean.notes[0]
+
+
+def test_sources_of_several_scales_are_taken_by_the_model(tmp_path: Path) -> None:
+    run = run_of(tmp_path, built("sr-resnet", 2, blocks=1, width=4), "x | bicubic:2")
+    low, high = low_and_high(tmp_path)
+    for scale in (2, 4):
+        (low / f"X{scale}").mkdir()
+    for file in sorted(low.glob("*.png")):
+        file.rename(low / "X2" / file.name)
+        Image.new("RGB", (10, 8)).save(low / "X4" / file.name.replace("x2", "x4"))
+    *each, mean = measure_restorer([low], run, None, against=high)
+    assert len(each) == 2 and "2 pictures are of another scale than 2" in mean.notes[0]
+
+
+def test_pairs_that_are_none_are_told_of(tmp_path: Path) -> None:
+    run = run_of(tmp_path, built("sr-resnet", 2, blocks=1, width=4), "x | bicubic:2")
+    low, high = low_and_high(tmp_path, 4)
+    told = r"low/0000x4\.png has 10x8 pixels and .*high/0000\.png 41x32, 4 times .* enlarges by 2: .*--task enlarge:4"
+    with pytest.raises(DataError, match=told):
+        measure_restorer([low], run, None, against=high)
+    Image.new("RGB", (41, 27)).save(high / "0000.png")
+    with pytest.raises(DataError, match="is not 2 times as many a side"):
+        measure_restorer([low], run, None, against=high)
+    (high / "0001.png").unlink()
+    with pytest.raises(UsageError, match=r"low/0001x4\.png: --against .*high holds no picture of its name"):
+        measure_restorer([low], run, None, against=high)
+    with pytest.raises(UsageError, match="give the folder of those"):
+        measure_restorer([low], run, None, against=high / "0000.png")
+    with pytest.raises(UsageError, match="--pair or --against"):
+        measure_restorer([low], run, "bicubic:2", against=high)
+    with pytest.raises(UsageError, match="--against: there is no picture or folder"):
+        measure_restorer([low], run, None, against=tmp_path / "hihg")
+
+
+def test_a_grey_picture_is_compared_with_a_coloured_one_in_colour(tmp_path: Path) -> None:
+    run = run_of(tmp_path, built("dncnn", depth=3, width=4), "x | noise:0.2")
+    shown = Image.open(photo(tmp_path, 40, 32)).convert("L")
+    shown.save(tmp_path / "grey.png")
+    shown.convert("RGB").save(tmp_path / "colour.png")
+    one, _ = measure_restorer([tmp_path / "grey.png"], run, None, against=tmp_path / "colour.png")
+    assert one.damaged["psnr"] == float("inf")
+
+
+def test_the_command_measures_against_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = run_of(tmp_path, built("sr-resnet", 2, blocks=1, width=4), "x | bicubic:2")
+    low, high = low_and_high(tmp_path)
+    given = ["restore", str(low), "--model", str(run), "--against", str(high)]
+    assert main([*given, "--metric", "psnr-y", "--json"]) == 0 and '"psnr-y"' in capsys.readouterr().out
+    assert not list(low.glob("*restored*"))
+    assert main([*given, "--metric", "consistency"]) == 2 and "damages what was restored" in capsys.readouterr().err
+    assert main([*given, "--pair", "bicubic:2"]) == 2 and "leave one of them out" in capsys.readouterr().err
+    assert main([*given, "--seed", "1"]) == 2 and "measures, and writes no picture" in capsys.readouterr().err

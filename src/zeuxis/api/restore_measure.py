@@ -1,5 +1,7 @@
 """How good a restorer is: pictures are damaged, restored, and compared with what they were, as the field does it.
 
+Or they are damaged already, and what they truly are is given beside them (:mod:`zeuxis.api.restore_against`).
+
 What is compared has 256 levels. ``psnr-y`` and ``ssim-y`` are of luminance (BT.601), and of what is enlarged by n the
 outermost n pixels do not count. ``consistency`` asks whether the restored picture, damaged again, is what was given:
 the PSNR of the two, of damage that is linear alone. Beside each figure stands that of the damaged picture itself,
@@ -22,8 +24,9 @@ from torch.nn.functional import interpolate
 from zeuxis.api.features import IMAGENET, Features, features_of
 from zeuxis.api.photograph_features import MAPS, perceptual, windows
 from zeuxis.api.restore import BUDGET, Report
+from zeuxis.api.restore_against import truths_of
 from zeuxis.api.restore_models import restorer_for
-from zeuxis.api.restore_paths import errands_of
+from zeuxis.api.restore_paths import Errand, errands_of
 from zeuxis.api.restore_picture import for_network, from_network, header_of, open_for_restoring
 from zeuxis.data.cache import data_dir
 from zeuxis.data.pairing import parse_pairing
@@ -62,9 +65,10 @@ class Measured:
 def measure_restorer(
     paths: Sequence[str | Path],
     model: str | Path | None,
-    pair: str,
+    pair: str | None,
     task: str | None = None,
     *,
+    against: str | Path | None = None,
     metrics: Sequence[str] = (),
     knobs: Sequence[str] = (),
     fidelity: float | None = None,
@@ -73,6 +77,9 @@ def measure_restorer(
     report: Report = lambda message, fraction: None,
 ) -> list[Measured]:
     """The figures of each picture damaged by ``pair``, then restored; the last are their means.
+
+    Without ``pair`` the pictures are damaged already, and ``against`` is the folder (of one picture also the file) of
+    what they truly are: see :func:`zeuxis.api.restore_against.truths_of`.
 
     What is random about the damage follows from the number of the picture. ``paths`` are pictures, folders, or one of
     :data:`TEST_SETS`; ``metrics`` some of :data:`KNOWN`, by default :data:`METRICS`.
@@ -86,40 +93,82 @@ def measure_restorer(
             raise UnknownName(
                 "metric of what is restored", metric, KNOWN, f"(it is {here} here)" if here in KNOWN else ""
             )
-    if parse_pairing(pair) is not None:
-        raise UsageError(
-            f"--pair {pair}: what is damaged here is whole pictures; of pairs that a folder holds zeuxis evaluate RUN "
-            f"--data FOLDER --pair {pair} measures a run"
-        )
+    if (pair is None) == (against is None):
+        raise UsageError("give either how the pictures are to be damaged, or what they truly are: --pair or --against")
+    if against is not None and "consistency" in metrics:
+        raise UsageError("--metric consistency damages what was restored again, by --pair: leave it or --against out")
     gauge = Gauge.of(metrics or METRICS, device)
-    errands, chain = errands_of([_place(path) for path in paths], None, "restored"), parse_chain(pair)
-    if chain.masks:
-        raise UsageError(f"--pair {pair}: what a mask hides is measured by zeuxis evaluate")
+    places = [_place(path) for path in paths]
+    errands, chain = errands_of(places, None, "restored").each, None if pair is None else _chain(pair)
     restorer = restorer_for(model, task, knobs, fidelity, ensemble=ensemble)
     if restorer.network.side is not None:
         raise UsageError(f"'{restorer.name}' restores faces alone: zeuxis evaluate measures a run of it")
     if restorer.factor is not None:
-        raise UsageError(f"--task {task}: there is nothing to compare a panorama's sides with: leave --pair out")
+        option = "--against" if pair is None else "--pair"
+        raise UsageError(f"--task {task}: there is nothing to compare a panorama's sides with: leave {option} out")
     if restorer.mask is not None:
         raise UsageError(f"'{restorer.name}' makes what a mask hides, which is measured by zeuxis evaluate")
     network = restorer.network.placed_on(device)
-    for errand in errands.each:  # before the first is restored, or all that was measured would be lost to the last
+    if chain is None:
+        assert against is not None
+        truths = truths_of(errands, _place(against), network.scale, places)
+        pairs, notes = truths.each, truths.notes
+    else:
+        _require_readable(errands)
+        pairs, notes = tuple((errand, errand.source) for errand in errands), ()
+    found = []
+    for k, (errand, truth) in enumerate(pairs):
+        report(errand.name, k / len(pairs))
+        image = _opened(truth)
+        if chain is None:
+            source, image = _alike(_opened(errand.source), image)
+        height, width = (side - side % network.scale for side in image.shape[2:])
+        if min(height, width) <= 2 * _border(network):
+            raise UsageError(f"{truth}: {image.shape[3]}x{image.shape[2]} pixels are too few to measure what "
+                             f"enlarges by {network.scale}: leave it out")  # fmt: skip
+        image = image[..., :height, :width].to(device)
+        if chain is None:
+            source = source[..., : height // network.scale, : width // network.scale].to(device)
+        with torch.inference_mode():
+            if chain is not None:
+                source = _levels(chain(image, ImageRng([derive_seed(0, "measured", k)])))
+            found.append(_measured(errand.name, image, source, restorer, chain, gauge))
+    mean = gauge.of_all(_mean(found))
+    return [*found, replace(mean, notes=(*notes, *mean.notes))]
+
+
+def _chain(pair: str) -> Chain:
+    """How pictures are damaged; raises :class:`UsageError` where that is not by a damage that hides nothing."""
+    if parse_pairing(pair) is not None:
+        raise UsageError(
+            f"--pair {pair}: what is damaged here is whole pictures; of pairs that a folder holds zeuxis evaluate RUN "
+            f"--data FOLDER --pair {pair} measures a run, and zeuxis restore LOW --against HIGH any model"
+        )
+    chain = parse_chain(pair)
+    if chain.masks:
+        raise UsageError(f"--pair {pair}: what a mask hides is measured by zeuxis evaluate")
+    return chain
+
+
+def _require_readable(errands: Sequence[Errand]) -> None:
+    """Before the first is restored, or all that was measured would be lost to the last."""
+    for errand in errands:
         try:
             header_of(errand.source)
         except PictureRefused as reason:
             raise DataError(f"{errand.source}: {reason}: leave it out, of all others a mean is wanted") from None
-    found = []
-    for k, errand in enumerate(errands.each):
-        report(errand.name, k / len(errands.each))
-        given = open_for_restoring(errand.source)
-        whole = _levels(torch.from_numpy(given.colours.astype(np.float32) / given.most * 2 - 1).permute(2, 0, 1)[None])
-        height, width = (side - side % network.scale for side in whole.shape[2:])
-        if min(height, width) <= 2 * _border(network):
-            raise UsageError(f"{errand.source}: {whole.shape[3]}x{whole.shape[2]} pixels are too few to measure what "
-                             f"enlarges by {network.scale}: leave it out")  # fmt: skip
-        with torch.inference_mode():
-            found.append(_measured(errand.name, whole[..., :height, :width].to(device), restorer, chain, k, gauge))
-    return [*found, gauge.of_all(_mean(found))]
+
+
+def _opened(file: Path) -> Tensor:
+    """The colours ``(1, C, H, W)`` in [-1, 1], in 256 levels."""
+    given = open_for_restoring(file)
+    return _levels(torch.from_numpy(given.colours.astype(np.float32) / given.most * 2 - 1).permute(2, 0, 1)[None])
+
+
+def _alike(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Both pictures in colour where one of them is."""
+    channels = max(one.shape[1], other.shape[1])
+    return one.expand(-1, channels, -1, -1), other.expand(-1, channels, -1, -1)
 
 
 @dataclass(frozen=True)
@@ -187,10 +236,11 @@ def _place(path: str | Path) -> Path:
     return known if known is not None and known.is_dir() and not Path(path).exists() else Path(path)
 
 
-def _measured(name: str, image: Tensor, restorer: Restorer, chain: Chain, k: int, gauge: Gauge) -> Measured:
-    """Of one picture ``(1, C, H, W)`` in [-1, 1]."""
+def _measured(
+    name: str, image: Tensor, source: Tensor, restorer: Restorer, chain: Chain | None, gauge: Gauge
+) -> Measured:
+    """Of one picture ``(1, C, H, W)`` in [-1, 1], and of it damaged, by ``chain`` if that is known."""
     network, at = restorer.network, restorer.colours_at
-    source = _levels(chain(image, ImageRng([derive_seed(0, "measured", k)])))
     height, width = source.shape[2:]
     if (height * network.scale, width * network.scale) != tuple(image.shape[2:]):
         raise UsageError(f"'{chain}' leaves {width}x{height} of {image.shape[3]}x{image.shape[2]} pixels, which the "
@@ -215,9 +265,9 @@ def _measured(name: str, image: Tensor, restorer: Restorer, chain: Chain, k: int
         plain = interpolate(source, image.shape[2:], mode="bicubic", antialias=True)
     plain = _levels(plain)
     gauge.see(whole=image, restored=restored, damaged=plain)
-    linear = "consistency" in gauge.metrics and all(isinstance(part, Linear) for part in chain.parts)
+    known = "consistency" in gauge.metrics and chain is not None and all(isinstance(p, Linear) for p in chain.parts)
     after, before = (
-        gauge.figures(made, image, _border(network)) | _consistency(made, source, chain, linear)
+        gauge.figures(made, image, _border(network)) | _consistency(made, source, chain if known else None)
         for made in (restored, plain)
     )
     return Measured(name, after, before)
@@ -228,8 +278,8 @@ def _border(network: PictureNetwork) -> int:
     return network.scale if network.scale > 1 else 0
 
 
-def _consistency(made: Tensor, source: Tensor, chain: Chain, linear: bool) -> dict[str, float]:
-    return {"consistency": float(psnr(_levels(chain.apply(made)), source))} if linear else {}
+def _consistency(made: Tensor, source: Tensor, chain: Chain | None) -> dict[str, float]:
+    return {} if chain is None else {"consistency": float(psnr(_levels(chain.apply(made)), source))}
 
 
 def _levels(image: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch.nn.functional import avg_pool2d, interpolate
 from zeuxis.api.restore_beside import camera_notes, colour_chunks, exif_at, pixels_to_a_metre
 from zeuxis.api.restore_words import Chunks, words_of
 from zeuxis.data.bit_depth import avif_bits, dark_notes
-from zeuxis.data.deep_png import CHANNELS, is_deep, read_deep, turned
+from zeuxis.data.deep_png import is_deep, read_deep, turned
 from zeuxis.data.picture import (
     BITS,
     FORMATS,
@@ -103,9 +103,6 @@ def _opened(path: Path) -> OpenedPicture:
             notes.append("its inks (CMYK) become red, green and blue, and its colour profile is left out")
         elif file.mode == "F":
             raise PictureRefused("floating-point pixels: convert it to 8 or 16 bits a channel", "unsupported")
-        in_half = file.format == "PNG" and _depth(path) and not is_deep(path)
-        if in_half:
-            notes.append("its colours of 16 bits are read by 8, for its rows are interlaced")
         if file.format == "TIFF" and file.mode not in WIDE_MODES and max(file.tag_v2.get(BITS, (8,))) > 8:  # type: ignore[attr-defined]
             notes.append("its colours of more than 8 bits are read by 8: convert it to PNG")
         if file.format == "AVIF" and (bits := avif_bits(path) or 8) > 8:
@@ -124,8 +121,6 @@ def _opened(path: Path) -> OpenedPicture:
         exif, words, xmp = said or _said(file, notes)
         upright = file.transpose(TURNED[turn]) if turn in TURNED else file
         beside = (*colour_chunks(path), *pixels_to_a_metre(file.info.get("dpi"), turned=turn >= 5), *words)
-        if in_half and upright.info.pop("transparency", None) is not None:
-            notes.append("its transparent colour, which is of 16 bits, is left out")
     if is_deep(path):
         deep = turned(read_deep(path), turn)
         colours, alpha = (deep[..., :-1], deep[..., -1]) if deep.shape[2] % 2 == 0 else (deep, None)
@@ -176,13 +171,6 @@ def _with_its_profile(picture: OpenedPicture) -> OpenedPicture:
     of, pixels = (kind.decode("latin-1").strip() for kind in (picture.profile[16:20], wanted))
     note = f"its colour profile is of {of} and its pixels become {pixels}: it is left out"
     return replace(picture, profile=None, notes=(*picture.notes, note))
-
-
-def _depth(path: Path) -> bool:
-    """Whether a PNG has 16 bits in colour or with transparency."""
-    with path.open("rb") as file:
-        head = file.read(26)
-    return len(head) == 26 and head[24] == 16 and head[25] in CHANNELS
 
 
 def in_kind_of(pixels: Pixels, values: Tensor) -> Pixels:

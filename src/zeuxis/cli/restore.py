@@ -89,11 +89,20 @@ def restore(
             help='Damage the pictures first ("bicubic:4"), and measure how near what is restored comes to them.',
         ),
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            "--against",
+            metavar="FOLDER|FILE",
+            help="What the pictures truly are, by their names (0001.png of 0001x4.png): measure how near they come.",
+        ),
+    ] = None,
     metric: Annotated[
         list[str] | None,
         typer.Option(
             "--metric",
-            help="Of --pair: psnr, psnr-y, ssim-y, consistency, perceptual or frechet-imagenet; may be repeated.",
+            help="Of --pair or --against: psnr, psnr-y, ssim-y, consistency, perceptual or frechet-imagenet; may be"
+            " repeated.",
             show_default="the first four",
         ),
     ] = None,
@@ -129,8 +138,10 @@ def restore(
         return
     if not paths:
         raise UsageError("say which picture or folder: zeuxis restore photo.jpg")
-    if pair is not None:
-        writing = {
+    if pair is not None or against is not None:
+        if pair is not None and against is not None:
+            raise UsageError("--pair damages pictures, and those of --against are damaged: leave one of them out")
+        writing: dict[str, object] = {
             "--out": out,
             "--overwrite": overwrite or None,
             "--tile": tile,
@@ -139,11 +150,16 @@ def restore(
             "--seed": seed,
         }
         if idle := [option for option, value in writing.items() if value is not None]:
-            raise UsageError(f"--pair {pair} measures, and writes no picture: leave {', '.join(idle)} out")
-        _measure(paths_of(paths), model, pair, task, metric or (), knobs or (), fidelity, ensemble, device, as_json)
+            option = f"--against {against}" if pair is None else f"--pair {pair}"
+            raise UsageError(f"{option} measures, and writes no picture: leave {', '.join(idle)} out")
+        places = paths_of(paths)
+        _measure(places, model, pair, against, task, metric or (), knobs or (), fidelity, ensemble, device, as_json)
         return
     if metric:
-        raise UsageError(f"--metric {metric[0]} is of pictures that are damaged first: give --pair too")
+        raise UsageError(
+            f"--metric {metric[0]} is of pictures whose truth is known: give --pair, which damages them first, or "
+            "--against too"
+        )
     from zeuxis.api.restore import restore as restored
 
     work = partial(
@@ -228,7 +244,8 @@ def _tell_look(found: Looked) -> None:
 def _measure(
     paths: Sequence[Path],
     model: str | None,
-    pair: str,
+    pair: str | None,
+    against: Path | None,
     task: str | None,
     metrics: Sequence[str],
     knobs: Sequence[str],
@@ -245,6 +262,7 @@ def _measure(
             model,
             pair,
             task,
+            against=against,
             metrics=metrics,
             knobs=knobs,
             fidelity=fidelity,
@@ -257,7 +275,8 @@ def _measure(
         return
     shown = [name for name in metrics or KNOWN if any(name in one.restored for one in found)]
     rows = [[one.name, *(_cell(one, name) for name in shown)] for one in found]
-    table(f"restored, and as it was damaged by {pair}", ["picture", *shown], rows)
+    damaged = "as it was given" if pair is None else f"as it was damaged by {pair}"
+    table(f"restored, and {damaged}", ["picture", *shown], rows)
     for one in found:
         for line in one.notes:
             note(f"note: {line}")

@@ -1,7 +1,8 @@
 """PNGs of 16 bits in colour, which Pillow reads by their upper halves alone: read whole, here.
 
 What a pixel is depends on its neighbours to the left and above. So pixels are found along diagonals: all of one
-depend on the two before it alone, and are found at once.
+depend on the two before it alone, and are found at once. Interlaced rows are seven pictures, each of some of the pixels
+(Adam7; PNG specification, section 8).
 """
 
 from __future__ import annotations
@@ -19,19 +20,21 @@ from numpy.typing import NDArray
 from zeuxis.data.picture import MOST_BYTES, MOST_PIXELS, PictureRefused
 from zeuxis.data.png_chunks import HEAD, SIGNATURE, png_chunks
 from zeuxis.data.refused import bytes_of, stream_of
+from zeuxis.data.whole import PASSES
 from zeuxis.files import open_regular
 
 CHANNELS = {2: 3, 4: 2, 6: 4}  # of PNG's kinds of colour: RGB, grey and alpha, RGBA
+LACES = {0: ((0, 0, 1, 1),), 1: PASSES}  # of each way to interlace, what pictures a file is
 
 
 def is_deep(file: Path | BinaryIO) -> bool:
-    """Whether a file is a PNG of 16 bits in colour or with transparency, of the plain kind that is read here."""
+    """Whether a file is a PNG of 16 bits in colour or with transparency."""
     with _opened(file) as stream:
         begins = stream.read(len(SIGNATURE) + 8 + HEAD)
     if len(begins) < len(SIGNATURE) + 8 + HEAD or not begins.startswith(SIGNATURE) or begins[12:16] != b"IHDR":
         return False
     bits, colour, _, _, interlaced = begins[24:29]
-    return bits == 16 and colour in CHANNELS and not interlaced
+    return bits == 16 and colour in CHANNELS and interlaced in LACES
 
 
 def read_deep(file: Path | BinaryIO) -> NDArray[np.uint16]:
@@ -57,12 +60,14 @@ def read_deep(file: Path | BinaryIO) -> NDArray[np.uint16]:
             raise PictureRefused(str(error)) from None
     if len(head) < HEAD:
         raise PictureRefused("its first chunk does not state its size, bits and colours")
-    width, height, _, colour = struct.unpack(">IIBB", head[:10])
+    width, height, _, colour, _, _, interlaced = struct.unpack(">IIBBBBB", head)
     channels = CHANNELS[colour]
     if not 0 < width * height <= MOST_PIXELS:
         raise PictureRefused(f"{width}x{height} is {width * height / 1e6:.0f} megapixels; at most 100 are read", "huge")
     step = 2 * channels  # bytes of a pixel
-    wanted = height * (1 + width * step)
+    parts = [(slice(top, height, down), slice(left, width, right)) for left, top, right, down in LACES[interlaced]]
+    sizes = [(len(range(height)[rows]), len(range(width)[columns])) for rows, columns in parts]
+    wanted = sum(tall * (1 + wide * step) for tall, wide in sizes if wide)
     unpack = zlib.decompressobj()
     try:
         flat = unpack.decompress(b"".join(packed), wanted)
@@ -70,15 +75,27 @@ def read_deep(file: Path | BinaryIO) -> NDArray[np.uint16]:
         raise PictureRefused(f"its pixels cannot be unpacked: {error}") from None
     if len(flat) < wanted:
         raise PictureRefused(f"it holds {len(flat)} bytes of pixels, of {wanted}")
-    rows = np.frombuffer(flat, np.uint8).reshape(height, 1 + width * step)
-    if rows[:, 0].max() > 4:
-        raise PictureRefused(f"a row of it is kept by filter {rows[:, 0].max()}, and there are five")
-    plain = _unfiltered(rows[:, 1:].reshape(height, width, step), rows[:, 0])
-    found: NDArray[np.uint16] = plain.reshape(height, width, channels, 2).view(">u2")[..., 0].astype(np.uint16)
+    found: NDArray[np.uint16] = np.empty((height, width, channels), np.uint16)
+    at = 0
+    for (rows, columns), (tall, wide) in zip(parts, sizes, strict=True):
+        if tall and wide:
+            count = tall * (1 + wide * step)
+            kept = np.frombuffer(flat, np.uint8, count, at).reshape(tall, 1 + wide * step)
+            found[rows, columns] = _pixels(kept, tall, wide, channels)
+            at += count
     for hidden in clear_colours[:1]:
         if channels == 3 and len(hidden) == 6:
             clear = (found == np.frombuffer(hidden, ">u2")).all(2, keepdims=True)
             found = np.concatenate([found, np.where(clear, 0, 65535).astype(np.uint16)], 2)
+    return found
+
+
+def _pixels(kept: NDArray[np.uint8], height: int, width: int, channels: int) -> NDArray[np.uint16]:
+    """Pixels ``(H, W, C)`` of rows as they are kept, each with its filter before it."""
+    if kept[:, 0].max() > 4:
+        raise PictureRefused(f"a row of it is kept by filter {kept[:, 0].max()}, and there are five")
+    plain = _unfiltered(kept[:, 1:].reshape(height, width, 2 * channels), kept[:, 0])
+    found: NDArray[np.uint16] = plain.reshape(height, width, channels, 2).view(">u2")[..., 0].astype(np.uint16)
     return found
 
 

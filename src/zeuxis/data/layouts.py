@@ -27,7 +27,7 @@ from pathlib import Path
 
 from zeuxis.data.captions import Told, captions_beside
 from zeuxis.data.names import composed, in_natural_order, without_case
-from zeuxis.data.pairs import partners, roles
+from zeuxis.data.pairs import partners, roles, without_folder
 from zeuxis.data.shards import MOST_CLASSES, Member, read_shard
 from zeuxis.data.source import Skipped
 from zeuxis.data.splits import STRAY, Home
@@ -172,13 +172,18 @@ def _pairs(part: SplitFiles) -> Listing | None:
     tops = part.tops(part.meant)
     for image, other, role, sure in roles(tops):
         large = _within(part, image)
-        small, scaled = _of_scale(large, _within(part, other), part.factor)
-        sides = [large, small]
+        small, scaled = of_scale(large, _within(part, other), part.factor)
+        sides, named = [large, small], ""
         matched, twice, alone = partners(*sides)
+        if 2 * len(matched) < min(map(len, sides)):
+            bare = [without_folder(side, top) for side, top in zip(sides, (image, other), strict=True)]
+            found = partners(*bare)
+            if len(found[0]) > len(matched):
+                (matched, twice, alone), sides, named = found, bare, ", by names without those of their folders"
         if not sure and 2 * len(matched) < min(map(len, sides)):
             continue
         everywhere = " of every folder" if part.home.scenes else ""
-        listing = Listing(how=f"pictures of {image}/ with their {role} in {other}/{everywhere}")
+        listing = Listing(how=f"pictures of {image}/ with their {role} in {other}/{everywhere}{named}")
         for one, partner in matched:
             listing.examples.append(
                 Example(one, partner if role == "source" else None, partner if role == "mask" else None)
@@ -202,7 +207,7 @@ def _within(part: SplitFiles, top: str) -> dict[str, str]:
     return found
 
 
-def _of_scale(
+def of_scale(
     large: Mapping[str, str], small: dict[str, str], factor: int | None
 ) -> tuple[dict[str, str], list[Skipped]]:
     """What may be sources of ``large`` among ``small``, and what may not: where all of these lie in folders that tell

@@ -111,3 +111,20 @@ def partners(
                 twice += [(side.pop(name), both) for side, names in zip(left, (one, other), strict=True)
                           for name in names if name in side]  # fmt: skip
     return [matched[name] for name in sorted(matched)], sorted(twice), sorted([*left[0].values(), *left[1].values()])
+
+
+def without_folder(places: Mapping[str, str], folder: str) -> dict[str, str]:
+    """The same files by names that do not end, or begin, in the name of their folder: ``A/1_A.png`` is 1.
+
+    As they are where not all do so, or two would have one name.
+    """
+    word = re.escape(without_case(folder))
+    own = re.compile(rf"^{word}[ ._-]+|[ ._-]+{word}$")
+    found: dict[str, str] = {}
+    for place, path in places.items():
+        inside = PurePosixPath(place)
+        stem = own.sub("", without_case(inside.stem), count=1)
+        if not stem or stem == without_case(inside.stem):
+            return dict(places)
+        found[str(inside.with_name(f"{stem}{inside.suffix}"))] = path
+    return found if len(found) == len(places) else dict(places)

@@ -11,21 +11,24 @@ Axes: n pixels a side that are given to the graph.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from fractions import Fraction
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from zeuxis.errors import WeightsError
-from zeuxis.nn.picture_network import PictureNetwork
+from zeuxis.nn.picture_network import PictureNetwork, Tiles
 
 MOST_SCALE, MOST_STEP, MOST_BORDER = 16, 64, 64
 MOST_FLOATS = 1 << 16  # for each pixel that is given: a graph is text from anywhere
 TRIED = 256  # pixels a side, at least, whose shapes are followed
 WORKING = 2  # times what lives between layers is taken while one computes
+NONE: Mapping[int, Tensor] = MappingProxyType({})
 Shape = tuple[int, int, int]  # channels, rows, columns
 
 
@@ -40,7 +43,7 @@ class GraphStep:
     :class:`WeightsError` where the layer cannot be given such.
 
     ``sees`` is how far a pixel of what it makes sees, in pixels of what it takes; ``grows`` by how much the sides grow,
-    0 for what belongs to the picture as a whole.
+    0 for what belongs to the picture as a whole; ``mean`` whether it is the mean over the whole picture.
     """
 
     name: str  # in messages
@@ -50,6 +53,7 @@ class GraphStep:
     shapes: Callable[..., tuple[Shape, ...]]
     sees: int = 0
     grows: Fraction = Fraction(1)
+    mean: bool = False
 
 
 class Graph(nn.Module):
@@ -70,16 +74,26 @@ class Graph(nn.Module):
         ends = last | idle  # a value is let go once nothing after takes it
         self._over = [[name for name, k in ends.items() if k == at and name != made] for at in range(len(steps))]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """What the graph makes of ``x``."""
+    def forward(self, x: Tensor, means: Mapping[int, Tensor] = NONE) -> Tensor:
+        """What the graph makes of ``x``; what a step of ``means`` makes stands there."""
+        return self._run(x, means, len(self.steps))[self.made]
+
+    def mean_of(self, x: Tensor, at: int, means: Mapping[int, Tensor]) -> tuple[Tensor, int]:
+        """What step ``at`` makes of ``x``, a mean, and of how many pixels."""
+        step, values = self.steps[at], self._run(x, means, at)
+        (taken,) = (values[name] for name in step.takes)
+        return self.layers[at](taken), math.prod(taken.shape[2:])
+
+    def _run(self, x: Tensor, means: Mapping[int, Tensor], end: int) -> dict[str, Tensor]:
+        """What there is before step ``end``."""
         values = {self.given: x}
         del x
-        for step, layer, over in zip(self.steps, self.layers, self._over, strict=True):
-            made = layer(*(values[name] for name in step.takes))
+        for k, (step, layer, over) in enumerate(zip(self.steps[:end], self.layers, self._over, strict=False)):
+            made = means[k] if k in means else layer(*(values[name] for name in step.takes))
             values.update(zip(step.makes, (made,) if isinstance(made, Tensor) else made, strict=True))
             for name in over:
                 del values[name]
-        return values[self.made]
+        return values
 
     def shape_of(self, given: Shape) -> tuple[Shape, int]:
         """The shape of what is made of pictures of that shape, and how many numbers live at a time.
@@ -151,15 +165,35 @@ class GraphNetwork(PictureNetwork):
         self.graph, self.onto_given = graph, onto_given
         self.channels, self.scale, self.step, self.border = channels, fit.scale, fit.step, fit.border
         self.reach, self.floats = graph.reach(), fit.floats
+        self._means: Mapping[int, Tensor] = NONE  # of the whole picture, where tiles of it are given
         self.register_buffer("maps", torch.tensor(list(maps), dtype=torch.float32), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
+        made: Tensor = self.graph(self._taken(x), self._means)[:, :, : self.scale * height, : self.scale * width]
+        return made + interpolate(x, scale_factor=self.scale, mode="nearest") if self.onto_given else made
+
+    def _taken(self, x: Tensor) -> Tensor:
+        """What the graph is given of a picture."""
+        height, width = x.shape[2:]
         b = self.border
         wide = pad(x, (b, b - width % -self.step, b, b - height % -self.step), mode="replicate")
         maps = self.get_buffer("maps").to(x).view(1, -1, 1, 1).expand(len(x), -1, *wide.shape[2:])
-        made: Tensor = self.graph(torch.cat([wide, maps], 1))[:, :, : self.scale * height, : self.scale * width]
-        return made + interpolate(x, scale_factor=self.scale, mode="nearest") if self.onto_given else made
+        return torch.cat([wide, maps], 1)
+
+    def agreed(self, tiles: Tiles) -> GraphNetwork:
+        """With the means of all tiles, one after another: what a later one is of depends on those before it.
+
+        The tiles are gone through once for each, as far as it; so do the authors of Real-CUGAN ("syncgap").
+        """
+        means: dict[int, Tensor] = {}
+        for at in (k for k, step in enumerate(self.graph.steps) if step.mean):
+            found = [self.graph.mean_of(self._taken(tile), at, means) for tile in tiles()]
+            pixels = sum(count for _, count in found)
+            means[at] = torch.stack([mean * (count / pixels) for mean, count in found]).sum(0)
+        other = copy(self)  # of the same numbers
+        other._means = means
+        return other
 
 
 def fitted(graph: Graph, channels: int) -> GraphFit:

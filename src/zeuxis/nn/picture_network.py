@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from zeuxis.nn.fidelity import COARSE, Fidelity
+
+Tiles = Callable[[], Iterable[Tensor]]
 
 
 class PictureNetwork(nn.Module, ABC):
@@ -47,6 +50,16 @@ class PictureNetwork(nn.Module, ABC):
         """The same network, whose draws begin at that seed; one that draws nothing is itself."""
         return self
 
+    def placed_at(self, top: int, left: int) -> PictureNetwork:
+        """The same network for the part of a picture that begins at that row and column; one that draws draws for it
+        what it would there in the whole, and others are themselves."""
+        return self
+
+    def agreed(self, tiles: Tiles) -> PictureNetwork:
+        """The same network for the tiles of one picture, of which it takes what belongs to the picture as a whole (its
+        means) from all, where it takes any; ``tiles`` gives them, or some that speak for them, each time anew."""
+        return self
+
 
 class Faithful(PictureNetwork):
     """What ``network`` makes, drawn towards what agrees with the picture that it is given."""
@@ -57,6 +70,12 @@ class Faithful(PictureNetwork):
         self.channels, self.scale, self.floats = network.channels, network.scale, network.floats
         self.side, self.reach, self.step = network.side, network.reach + 2 * COARSE, math.lcm(network.step, COARSE)
         self.drawn_at = network.drawn_at
+
+    def placed_at(self, top: int, left: int) -> PictureNetwork:
+        return Faithful(self.network.placed_at(top, left), self.fidelity)
+
+    def agreed(self, tiles: Tiles) -> PictureNetwork:
+        return Faithful(self.network.agreed(tiles), self.fidelity)
 
     def forward(self, x: Tensor) -> Tensor:
         made: Tensor = self.fidelity(self.network(x).float(), x.float())

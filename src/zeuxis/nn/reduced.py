@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from zeuxis.nn.picture_network import PictureNetwork
+from zeuxis.nn.picture_network import PictureNetwork, Tiles
 
 SUPPORT = 4  # pixels of what is reduced that one pixel of the result sees on either side, at most
 
@@ -34,3 +34,9 @@ class Reduced(PictureNetwork):
 
     def seeded(self, seed: int) -> PictureNetwork:
         return Reduced(self.network.seeded(seed), self.scale, self.antialias)
+
+    def placed_at(self, top: int, left: int) -> PictureNetwork:
+        return Reduced(self.network.placed_at(top, left), self.scale, self.antialias)
+
+    def agreed(self, tiles: Tiles) -> PictureNetwork:
+        return Reduced(self.network.agreed(tiles), self.scale, self.antialias)

@@ -17,12 +17,14 @@ import torch
 from torch import Tensor
 
 from zeuxis.nn.picture_network import PictureNetwork
+from zeuxis.rng import Stream
 
 GRID = 4  # tiles begin at multiples of it, and of a network's own step
 MOST_MARGIN, FEATHER = 16, 8  # pixels
 LEAST_TILE, MOST_TILE = 96, 512
 MOST_MADE = 1024  # of the result of a tile: a row of them is held, which is much of a wide picture
 MOST_DRAWN = 256  # of a network that draws, whose attention grows with the square of a tile's area
+MOST_ASKED = 16  # tiles that speak for the whole picture, of a network that takes means of it
 Place = tuple[int, int, int, int]  # top, bottom, left, right
 
 
@@ -97,6 +99,10 @@ def in_rows(
     scale = network.scale
     down, across = (_weights(_spans(side, tiling), side, tiling, scale) for side in (height, width))
     places = tile_places(height, width, tiling)
+    every = [place for row in places for place in row]
+    if len(every) > 1:
+        some = Stream(0, "asked").permutation(len(every)).tolist()[:MOST_ASKED]
+        network = network.agreed(lambda: (read(every[k]) for k in sorted(some)))
     waiting: Tensor | None = None  # rows that a later tile may add to; the first is row ``first``
     first = 0
     for k, row in enumerate(places):
@@ -104,7 +110,7 @@ def in_rows(
         band: Tensor | None = None
         for place, weight in zip(row, across, strict=True):
             given = read(place)
-            made = network(given).float()
+            made = network.placed_at(place[0], place[2])(given).float()
             seen(place, given, made)
             if band is None:
                 band = made.new_zeros(*made.shape[:3], scale * width)

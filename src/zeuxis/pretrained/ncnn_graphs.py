@@ -47,7 +47,9 @@ def graph_of(read: NcnnNetwork) -> Graph:
         else:
             found = computed(layer, read.tensors.get(layer.name, none))
             name = f"layer {layer.name} ({layer.kind})"
-            steps.append(GraphStep(name, found.module, takes, layer.outputs, found.shapes, found.sees, found.grows))
+            steps.append(
+                GraphStep(name, found.module, takes, layer.outputs, found.shapes, found.sees, found.grows, found.mean)
+            )
     if len(given) != 1:
         raise WeightsError(f"it takes {len(given)} things, where it is to take one picture")
     used = {name for step in steps for name in step.takes}

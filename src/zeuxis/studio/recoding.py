@@ -78,9 +78,6 @@ def not_kept(content: bytes) -> list[str]:
             found.append("its inks (CMYK) become red, green and blue, and its colour profile is left out")
         elif len(shown.info.get("icc_profile") or b"") > MOST_PROFILE:
             found.append("its colour profile is left out, which is too large for a PNG")
-        of_16 = shown.format == "PNG" and shown.mode not in GREYS and content[24:25] == b"\x10"
-        if of_16 and not is_deep(io.BytesIO(content)):
-            found.append("its colours of 16 bits are kept by 8, for its rows are interlaced: save it without")
     return found
 
 

@@ -132,8 +132,9 @@ def padding(layer: GraphLayer, numbers: Numbers) -> Computed:
 def pooling(layer: GraphLayer, numbers: Numbers) -> Computed:
     """The largest or the mean, of the whole picture or of squares."""
     if layer.whole(4):
-        mean = chosen(layer, 0, MEANS, "the mean")
-        return Computed(Function(mean), lambda given: ((given[0], 1, 1),), grows=Fraction(0))
+        whole = chosen(layer, 0, MEANS, "the mean")
+        shape = Function(whole), lambda given: ((given[0], 1, 1),)
+        return Computed(*shape, grows=Fraction(0), mean=whole is MEANS[1])
     make = chosen(layer, 0, POOLS, "the mean")
     wide, across = layer.whole(1), layer.whole(2, 1)
     size = (layer.whole(11, wide), wide)

@@ -48,6 +48,7 @@ class Computed:
     shapes: Callable[..., Shapes] = together
     sees: int = 0
     grows: Fraction = Fraction(1)
+    mean: bool = False
 
 
 class Function(nn.Module):

@@ -28,6 +28,7 @@ from zeuxis.knobs import Sampling
 from zeuxis.nn.embed import TIME_SCALE
 from zeuxis.nn.fidelity import Fidelity
 from zeuxis.nn.networks import UNETS, Ends, build_network
+from zeuxis.nn.noise_field import NoiseField
 from zeuxis.nn.picture_network import PictureNetwork
 from zeuxis.rng import ImageRng, normal_like
 from zeuxis.systems.restoration._family import AnySizeRestorer
@@ -145,14 +146,21 @@ class DrawingRestorer(AnySizeRestorer):
 class DrawnPicture(PictureNetwork):
     """Pictures ``(B, C, H, W)`` in [0, 1], perhaps with a mask, to what a diffusion model draws for them.
 
-    It draws from seeds ``seed``, ``seed + 1``, ..., so the same picture becomes the same.
+    It draws from seeds ``seed``, ``seed + 1``, ..., so the same picture becomes the same; of a part of a picture, at
+    ``place`` (the row and column where it begins), with the noise that lies there in the whole.
     """
 
     def __init__(
-        self, system: DrawingRestorer, scale: int, how: Sampling, fidelity: Fidelity | None = None, seed: int = 0
+        self,
+        system: DrawingRestorer,
+        scale: int,
+        how: Sampling,
+        fidelity: Fidelity | None = None,
+        seed: int = 0,
+        place: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
-        self.fidelity, self.seed = fidelity, seed
+        self.fidelity, self.seed, self.place = fidelity, seed, place
         self.drawn_at = system.shape.height, system.shape.width
         self.system, self.how, self.channels, self.scale = system, how, system.shape.channels, scale
         self.masked, self.step = system.masked, system.stride or 1
@@ -165,6 +173,8 @@ class DrawnPicture(PictureNetwork):
         mask = filled[:, self.channels :] if self.masked else None
         condition = Condition(source=2 * filled[:, : self.channels] - 1, mask=mask)
         rng = ImageRng.counting(self.seed, len(x))
+        if self.place is not None:
+            rng = NoiseField(rng.seeds, *(at * self.scale for at in self.place))
         if self.fidelity is None:
             drawn = self.system.sample(condition, rng, self.how)
         else:
@@ -172,7 +182,10 @@ class DrawnPicture(PictureNetwork):
         return (drawn[:, :, : height * self.scale, : width * self.scale] + 1) / 2
 
     def held_to(self, fidelity: Fidelity) -> PictureNetwork:
-        return DrawnPicture(self.system, self.scale, self.how, fidelity, self.seed)
+        return DrawnPicture(self.system, self.scale, self.how, fidelity, self.seed, self.place)
 
     def seeded(self, seed: int) -> PictureNetwork:
-        return DrawnPicture(self.system, self.scale, self.how, self.fidelity, seed)
+        return DrawnPicture(self.system, self.scale, self.how, self.fidelity, seed, self.place)
+
+    def placed_at(self, top: int, left: int) -> PictureNetwork:
+        return DrawnPicture(self.system, self.scale, self.how, self.fidelity, self.seed, (top, left))
