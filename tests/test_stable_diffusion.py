@@ -672,7 +672,8 @@ def test_a_folder_is_sampled_recorded_and_replayed(folder: Path, tmp_path: Path,
     assert "memory: about" in told.err and "GiB" in told.err
     record = read_record(out)
     assert record["size"] == [16, 24] and record["condition"]["negative"] == "dog" and record["weights_sha256"]
-    assert record["sampling"] == {"steps": 4, "strength": 0.5, "guidance": 3.0, "sampler": "euler"}
+    turned = {"steps": 4, "strength": 0.5, "guidance": 3.0, "sampler": "euler"}
+    assert record["sampling"] == {**turned, "prompt_weights": "numbered"}
     assert main(["sample", "--replay", str(out), *given, "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert again["identical"] and again["differs"] == []

@@ -47,6 +47,7 @@ IDLE_OF: dict[str, dict[str, object]] = {  # the same of one system alone
     "wgan": {"model.batch_norm": False},
     "gan": {"model.r1": 0.0},
     "cgan": {"model.batch_norm": False},
+    "stable-diffusion": {"sample.prompt_weights": "numbered"},
     "cyclegan": {"model.one_way": False, "sample.back": False},
 }
 PACKAGE = Path(__file__).parents[1]

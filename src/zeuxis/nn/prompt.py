@@ -8,6 +8,7 @@ Axes: E width of the context, P width of the pooled text, V width of the added v
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, cast
 
 import torch
@@ -17,7 +18,7 @@ from zeuxis.batch import Condition
 from zeuxis.errors import UsageError
 from zeuxis.nn.clip_reader import ClipReader, clip_reader
 from zeuxis.nn.embed import sinusoid
-from zeuxis.nn.prompt_syntax import foreign_marks
+from zeuxis.nn.prompt_syntax import PromptWeights, told_marks
 
 
 class Prompt(nn.Module):
@@ -38,13 +39,19 @@ class Prompt(nn.Module):
             raise UsageError(f"an added vector of {added} numbers is not {pooled} of pooled text and six sizes")
 
     def forward(
-        self, captions: Sequence[str], sizes: Sequence[int], *, zeros: Tensor | None = None
+        self,
+        captions: Sequence[str],
+        sizes: Sequence[int],
+        *,
+        zeros: Tensor | None = None,
+        reading: PromptWeights = "none",
     ) -> dict[str, Tensor]:
         """``sizes``: rows and columns before the crop, rows and columns cut off, rows and columns of the picture.
 
         Where ``zeros`` (B,) bool is true the text is all zeros, which is what XL takes for no text; the sizes stay.
+        ``reading`` says in which captions marks are weights of words.
         """
-        read = [reader(captions) for reader in self.readers]
+        read = [reader(captions, reading) for reader in self.readers]
         context = torch.cat([layer for layer, _ in read], -1)  # (B, T, E)
         gone = torch.zeros(len(context), dtype=torch.bool) if zeros is None else zeros
         gone = gone.to(context.device)
@@ -62,17 +69,22 @@ class Prompt(nn.Module):
         cuts = [cast(ClipReader, reader).cut(captions) for reader in self.readers]
         return [any(rests) for rests in zip(*cuts, strict=True)]
 
-    def unread(self, condition: Condition, guidance: float) -> tuple[str, ...]:
+    def unread(self, condition: Condition, knobs: SimpleNamespace, *, marks_asked: bool) -> tuple[str, ...]:
         """A sentence for each caption and negative of which a tower does not read all, for marks of other programs'
-        prompts in them, and for negatives that count for nothing at that ``guidance``."""
+        prompts in them, and for negatives that count for nothing at that guidance.
+
+        ``knobs`` has ``guidance`` and ``prompt_weights``, of which ``marks_asked`` says whether anyone set it.
+        """
         found, readers = [], [cast(ClipReader, reader) for reader in self.readers]
+        reading = knobs.prompt_weights
         for what, captions in (("caption", condition.caption), ("negative", condition.negative)):
             for caption in captions or ():
-                cuts = [(reader.cut([caption])[0], reader.longest) for reader in readers]
+                cuts = [(reader.cut([caption], reading)[0], reader.longest) for reader in readers]
                 rest, longest = max(cuts, key=lambda cut: len(cut[0]))
                 if rest:
                     found.append(f"of the {what} the model reads {longest} tokens: '{rest}' is left out")
-                found += [f"in the {what} {mark}" for mark in foreign_marks(caption)]
-        if guidance == 1 and any(condition.negative or ()):
+                marks = told_marks(caption, reading if marks_asked else None)
+                found += [f"in the {what} {mark}" for mark in marks]
+        if knobs.guidance == 1 and any(condition.negative or ()):
             found.append("the negative caption counts for nothing at guidance 1: raise that, or leave the caption out")
         return tuple(dict.fromkeys(found))

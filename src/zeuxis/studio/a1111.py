@@ -323,7 +323,7 @@ async def _drawn(service: Service, request: Request, asked: TextToImage, given: 
                 "size": f"{asked.width}x{asked.height}" if said else None,
                 "prompt": asked.prompt or None,
                 "condition": condition,
-                "knobs": _knobs(asked),
+                "knobs": {**_reading(known), **_knobs(asked)},
                 "partials": 4,
             },
         )
@@ -371,6 +371,11 @@ def _knobs(asked: TextToImage) -> dict[str, Any]:
             value = int(value)
         found[knob] = value
     return {**beside, **found}
+
+
+def _reading(known: KnownModel) -> dict[str, Any]:
+    """Prompts of the web UI's clients are in its syntax, also those in which no weight is a number."""
+    return {"prompt_weights": "all"} if "prompt_weights" in known.knobs else {}
 
 
 def _drawing_model(service: Service, name: str) -> KnownModel:

@@ -9,8 +9,7 @@ The denoiser works on latents, in VE space; text, U-Net and decoder are needed o
 Parts: nn/prompt.py (the text), nn/latent_unet.py, nn/kl_stage.py, diffusion/timesteps.py (chains and grids of published
 schedulers), diffusion/editing.py. Published weights come in by :mod:`zeuxis.pretrained.stable_diffusion`.
 
-Axes: Z channels of a latent, f pixels a side of one of its cells, h and w rows and columns of latents, T steps of the
-chain.
+Axes: Z channels of a latent, f pixels a side of one of its cells, h and w their rows and columns, T steps of the chain.
 """
 
 from __future__ import annotations
@@ -85,6 +84,8 @@ class StableDiffusion(System):
                  choices=("leading", "trailing", "linspace", "karras")),
             Knob("predicts", "choice", "what the network predicts: as its makers trained it", choices=("epsilon", "v")),
             Knob("control_strength", "float", "how much a ControlNet counts; 0 is none", 1.0, least=0, most=2),
+            Knob("prompt_weights", "choice", "whose (word:1.3), (word), [word] weigh: captions' that have a number in "
+                 "one, all captions', or none's", "numbered", choices=("numbered", "all", "none"), before="none"),
             Knob("tile", "int", "latents a side that are decoded at a time; 0 is all at once", 0, least=0),
             Knob("original_height", "int", "rows the picture claims to have had (XL); 0 is its own", 0, least=0),
             Knob("original_width", "int", "columns the picture claims to have had (XL); 0 is its own", 0, least=0),
@@ -94,6 +95,7 @@ class StableDiffusion(System):
         departures=(
             "Corrections of solvers are held to the change between two answers.",
             "At zero terminal SNR the first level is 4096, not infinite.",
+            "Words are weighed by AUTOMATIC1111's rule, but by size where a text's mean, which it restores, is near 0.",
             "A source is encoded as its posterior's mean, not as a draw.",
             "What a mask keeps is the source's own pixels, not what the autoencoder makes of them.",
             "A network that inpaints is told of every cell that a mask touches, not of those whose first pixel it has.",
@@ -127,9 +129,7 @@ class StableDiffusion(System):
     ) -> None:
         super().__init__()
         if zero_snr and predicts != "v":
-            raise UsageError(
-                f"zero_snr with a network that predicts {predicts}: pure noise tells nothing; it must be v"
-            )
+            raise UsageError(f"zero_snr with a network that predicts {predicts}: pure noise tells nothing, give v")
         self.shape, self.predicts, self.drop = Shape(*shape), predicts, drop
         self.offset, self.to_zero, self.zero_null = offset, to_zero, zero_null
         sizes = network or {}
@@ -283,9 +283,9 @@ class StableDiffusion(System):
             original = knobs.original_height or height, knobs.original_width or width
             sizes = (*original, knobs.crop_top, knobs.crop_left, height, width)
         with at_work(self.residence, self.prompt):
-            given = self.prompt(captions_of(condition), sizes)
+            given = self.prompt(captions_of(condition), sizes, reading=knobs.prompt_weights)
             zeros = torch.full((n,), self.zero_null and condition.negative is None)
-            null = self.prompt(condition.negative or ("",) * n, sizes, zeros=zeros)
+            null = self.prompt(condition.negative or ("",) * n, sizes, zeros=zeros, reading=knobs.prompt_weights)
         source, mask = edited(condition, self.shape, self.inpaints)
         if self.inpaints and source is not None and mask is not None:
             make, seen = mask.to(self.device), source.to(self.device)
@@ -294,7 +294,7 @@ class StableDiffusion(System):
         return given, null
 
     def unread(self, condition: Condition, how: Sampling = Sampling()) -> tuple[str, ...]:
-        return self.prompt.unread(condition, self.settings(how).guidance)
+        return self.prompt.unread(condition, self.settings(how), marks_asked="prompt_weights" in how)
 
     def footprint(self, n: int, how: Sampling = Sampling()) -> Footprint | None:
         return footprint_of(self, n, self.settings(how))
