@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from zeuxis.errors import UsageError
 from zeuxis.nn.clip_text import ClipTextTower
 from zeuxis.nn.clip_tokeniser import END, ClipTokeniser, ClipTokens, byte_vocabulary
 from zeuxis.nn.prompt_syntax import PromptWeights, weighed
@@ -43,16 +44,24 @@ class ClipReader(nn.Module):
         """P; 0 of a tower without projection."""
         return 0 if self.tower.projection is None else self.tower.projection.out_features
 
-    def forward(self, captions: Sequence[str], reading: PromptWeights = "none") -> tuple[Tensor, Tensor | None]:
-        """``reading`` says in which captions marks are weights (:mod:`zeuxis.nn.prompt_syntax`)."""
+    def forward(
+        self, captions: Sequence[str], reading: PromptWeights = "none", skip: int = 0
+    ) -> tuple[Tensor, Tensor | None]:
+        """``reading`` says in which captions marks are weights (:mod:`zeuxis.nn.prompt_syntax`); the context goes
+        without ``skip`` blocks more than it was made to."""
+        if (skipped := self.skip + skip) >= len(self.tower.blocks):
+            raise UsageError(
+                f"clip_skip {skip}: a text tower of {len(self.tower.blocks)} blocks, of which {self.skip} are left out "
+                f"already, has none then: give at most {len(self.tower.blocks) - self.skip - 1}"
+            )
         different = list(dict.fromkeys(captions))
         tokens, weights = self._tokens(different, reading)
         ids = tokens.ids.to(self.tower.position.device)  # (B, T)
         rows = [different.index(caption) for caption in captions]
         if self.tower.projection is None:
-            return weigh(self.tower.hidden(ids, skip=self.skip, norm=self.norm), weights)[rows], None
+            return weigh(self.tower.hidden(ids, skip=skipped, norm=self.norm), weights)[rows], None
         states = self.tower(ids)
-        layer = states.layers[-1 - self.skip]
+        layer = states.layers[-1 - skipped]
         return weigh(self.tower.norm(layer) if self.norm else layer, weights)[rows], states.projected[rows]
 
     def _tokens(self, captions: Sequence[str], reading: PromptWeights) -> tuple[ClipTokens, Tensor]:

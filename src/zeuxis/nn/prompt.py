@@ -8,13 +8,14 @@ Axes: E width of the context, P width of the pooled text, V width of the added v
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from zeuxis.batch import Condition
+from zeuxis.batch import Condition, Shape
 from zeuxis.errors import UsageError
 from zeuxis.nn.clip_reader import ClipReader, clip_reader
 from zeuxis.nn.embed import sinusoid
@@ -45,13 +46,15 @@ class Prompt(nn.Module):
         *,
         zeros: Tensor | None = None,
         reading: PromptWeights = "none",
+        skip: int = 0,
     ) -> dict[str, Tensor]:
         """``sizes``: rows and columns before the crop, rows and columns cut off, rows and columns of the picture.
 
         Where ``zeros`` (B,) bool is true the text is all zeros, which is what XL takes for no text; the sizes stay.
-        ``reading`` says in which captions marks are weights of words.
+        ``reading`` says in which captions marks are weights of words, ``skip`` how many more blocks of each tower are
+        left out.
         """
-        read = [reader(captions, reading) for reader in self.readers]
+        read = [reader(captions, reading, skip) for reader in self.readers]
         context = torch.cat([layer for layer, _ in read], -1)  # (B, T, E)
         gone = torch.zeros(len(context), dtype=torch.bool) if zeros is None else zeros
         gone = gone.to(context.device)
@@ -63,6 +66,28 @@ class Prompt(nn.Module):
             text = pooled.masked_fill(gone[:, None], 0)
             given["vector"] = torch.cat([text, numbers.to(text.dtype)], -1)
         return given
+
+    def both(
+        self,
+        captions: Sequence[str],
+        negatives: Sequence[str] | None,
+        picture: Shape,
+        knobs: SimpleNamespace,
+        zero_null: bool,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What is given under ``captions``, and under ``negatives`` or none: with ``zero_null`` none is all zeros.
+
+        ``knobs`` has ``prompt_weights`` and ``clip_skip``, and with an added vector those of the sizes, where 0 is the
+        picture's own.
+        """
+        height, width = picture.height, picture.width
+        sizes = [height, width, 0, 0, height, width]
+        if self.added:
+            sizes[:2] = knobs.original_height or height, knobs.original_width or width
+            sizes[2:4] = knobs.crop_top, knobs.crop_left
+        zeros = torch.full((len(captions),), zero_null and negatives is None)
+        read = partial(self, sizes=sizes, reading=knobs.prompt_weights, skip=knobs.clip_skip)
+        return read(captions), read(negatives or ("",) * len(captions), zeros=zeros)
 
     def too_long(self, captions: Sequence[str]) -> list[bool]:
         """Which of ``captions`` some tower does not read all of."""
