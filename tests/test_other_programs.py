@@ -19,7 +19,7 @@ from zeuxis.data.own import OwnData
 from zeuxis.diffusion.sampler import SAMPLERS
 from zeuxis.errors import NoSuchPath, UnknownName, UsageError, WeightsError
 from zeuxis.knobs import COMMON, Sampling
-from zeuxis.nn.prompt_syntax import foreign_marks
+from zeuxis.nn.prompt_syntax import told_marks
 from zeuxis.pretrained.lora import LayerPlace, merge
 from zeuxis.pretrained.parts import read_parts
 from zeuxis.sampler_names import called
@@ -57,7 +57,7 @@ def test_samplers_of_other_programs_are_known(name: str, sampler: str, eta: floa
         assert knob == "sampler" or f"--knob {knob}={value}" in str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["PLMS", "lcm", "DPM2 a", "PNDMScheduler", "KDPM2DiscreteScheduler", "DPM++ 3M SDE"])
+@pytest.mark.parametrize("name", ["PLMS", "DPM2 a", "PNDMScheduler", "KDPM2DiscreteScheduler", "DPM++ 3M SDE"])
 def test_another_sampler_is_not_taken_for_one_that_is_spelt_like_it(name: str) -> None:
     assert called(name) is None
     with pytest.raises(UsageError, match="there is none of that kind here; known: ancestral") as refused:
@@ -94,17 +94,18 @@ def test_the_web_uis_names_turn_what_they_say() -> None:
         ("a cat in the style of embedding:mine", ["embedding:mine"]),
         ("a cat BREAK a dog", ["BREAK"]),
         ("a cat AND a dog", ["AND"]),
-        ("a <lora:x:1> (b:0.5) AND c", ["<lora:x:1>", "(b:0.5)", "AND"]),
+        ("a <lora:x:1> (b:0.5) AND c", ["(b:0.5)", "<lora:x:1>", "AND"]),
         ("a cat (a tabby), at 10:30 [sic], 3:2 (by 10:30) [10:30]", []),
         ("a cat [in a hat:.5]", ["[in a hat:.5]"]),
         ("A CAT AND A DOG", []),
         ("a cat and a dog; don't break it", []),
-        (r"a cat \(tabby:1\)", []),
+        (r"a cat \(tabby:1\)", [r"\("]),
+        ("a screen (aspect 16:9), (r:1.) and [x]", ["(r:1.)"]),
         ("", []),
     ],
 )
 def test_marks_of_other_programs_prompts_are_told(text: str, marks: list[str]) -> None:
-    assert [said.split("'")[1] for said in foreign_marks(text)] == marks
+    assert [said.split("'")[1] for said in told_marks(text)] == marks
 
 
 def test_a_model_tells_of_marks_in_its_captions_once() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from zeuxis.catalog.published import hash_of, spelt
 from zeuxis.catalog.weights import load_system
 from zeuxis.cli import main
 from zeuxis.diffusion.path import VariancePreserving
+from zeuxis.diffusion.precondition import in_ve
 from zeuxis.diffusion.schedule import respaced
 from zeuxis.diffusion.timesteps import MOST, chain_betas, published_levels
 from zeuxis.errors import Unsupported, UsageError, WeightsError, ZeuxisError
@@ -443,7 +445,7 @@ def test_training_hides_a_caption_as_drawing_does(models, monkeypatch) -> None:
         monkeypatch.setattr(system, "drop", 1.0)
         monkeypatch.setattr(system, "_network", lambda noisy, t, given, seen=seen: (seen.append(given), 0 * noisy)[1])
         system.predict(Turn(Batch(pixels(1), Condition(caption=(CAPTION,))), Stream(0), 0, 0.0))
-        _, null = system._conditionings(Condition(caption=(CAPTION,)), 1, system.settings(Sampling()))
+        _, null = system._conditionings(Condition(caption=(CAPTION,)), system.settings(Sampling()))
         assert seen[0].keys() == null.keys() and all(torch.equal(seen[0][name], null[name]) for name in null)
         assert bool((null["context"] == 0).all()) == (version == "XL")
 
@@ -491,7 +493,7 @@ def test_a_network_that_inpaints_is_shown_mask_and_masked_picture(models) -> Non
     thin = torch.zeros(1, 1, SIDE, SIDE)
     thin[..., 3, 5] = 1  # the last pixel of its cell
     knobs = system.settings(Sampling())
-    given, null = system._conditionings(Condition(caption=(CAPTION,), source=source, mask=thin), 1, knobs)
+    given, null = system._conditionings(Condition(caption=(CAPTION,), source=source, mask=thin), knobs)
     assert given["shown"][0, 0].nonzero().tolist() == null["shown"][0, 0].nonzero().tolist() == [[1, 2]]
     with pytest.raises(UsageError, match="made to inpaint"):
         picture(system)
@@ -672,7 +674,8 @@ def test_a_folder_is_sampled_recorded_and_replayed(folder: Path, tmp_path: Path,
     assert "memory: about" in told.err and "GiB" in told.err
     record = read_record(out)
     assert record["size"] == [16, 24] and record["condition"]["negative"] == "dog" and record["weights_sha256"]
-    assert record["sampling"] == {"steps": 4, "strength": 0.5, "guidance": 3.0, "sampler": "euler"}
+    turned = {"steps": 4, "strength": 0.5, "guidance": 3.0, "sampler": "euler"}
+    assert record["sampling"] == {**turned, "prompt_weights": "numbered"}
     assert main(["sample", "--replay", str(out), *given, "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert again["identical"] and again["differs"] == []
@@ -922,3 +925,56 @@ def test_a_control_branch_steers(models, folder: Path, tmp_path: Path, capsys) -
     pickle = file.rename(tmp_path / "control.pth")
     assert main(["sample", str(folder), *asked[:-4], "--with", str(pickle)]) == 1
     assert f"zeuxis convert {pickle}" in capsys.readouterr().err
+
+
+# -- what else the public programs' users turn -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["1.x", "XL"])
+def test_clip_skip_reads_an_earlier_block(models, version: str) -> None:
+    system, depth = models[version], 2
+    captions, sizes = ["a red cat"], (SIDE, SIDE, 0, 0, SIDE, SIDE)
+    if version == "1.x":
+        (reader,) = system.prompt.readers
+        states = reader.tower(reader.tokeniser.tokenise(captions).ids)
+        skipped = system.prompt(captions, sizes, skip=1)["context"]
+        assert torch.allclose(skipped, reader.tower.norm(states.layers[-2]), atol=1e-6)
+        assert not torch.equal(picture(system), picture(system, Sampling(steps=3, clip_skip=1)))
+    left = depth - 1 - (version == "XL")
+    with pytest.raises(UsageError, match=f"clip_skip 2: a text tower of 2 blocks.*give at most {left}"):
+        picture(system, Sampling(steps=3, clip_skip=2))
+
+
+@pytest.mark.parametrize("version", ["1.x", "2.x"])
+def test_guidance_is_rescaled_as_its_paper_has_it(models, version: str) -> None:
+    """Of what the network predicts, its noise or v, the deviation is that under the condition alone."""
+    system = models[version]
+    condition, x = Condition(caption=(CAPTION,)), torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    sigma = float(system.path.sigmas[600])
+
+    def predicted(**how: float) -> Tensor:
+        x0 = system.denoiser(condition, 1, Sampling(**how)).of(3 * x, sigma)
+        c = in_ve(system.predicts, system.path, sigma)
+        return (x0 - c.skip * 3 * x) / c.out
+
+    alone, guided, half, whole = (
+        predicted(guidance=scale, guidance_rescale=share) for scale, share in ((1, 0), (9, 0), (9, 0.5), (9, 1))
+    )
+    wanted = guided * alone.std() / guided.std()
+    assert torch.allclose(whole, wanted, atol=1e-4) and not torch.allclose(guided, wanted, atol=1e-2)
+    assert torch.allclose(half, (guided + wanted) / 2, atol=1e-4)
+
+
+def test_lcm_answers_with_a_picture_and_puts_it_under_noise_again(models) -> None:
+    system, how = models["1.x"], Sampling(steps=2, sampler="lcm", spacing="trailing", guidance=1)
+    condition, levels = Condition(caption=(CAPTION,)), system.levels(how)
+    assert [round(float(system.path.time(level))) for level in levels[:-1]] == [999, 499] and levels[-1] == 0
+    rng = ImageRng([3])
+    x = rng.normal(1, 4, 8, 8) * math.sqrt(1 + float(levels[0]) ** 2)
+    denoise = system.denoiser(condition, 1, how).of
+    with torch.no_grad():
+        x = denoise(x, float(levels[0])) + levels[1] * rng.normal(1, 4, 8, 8)
+        wanted = system.decode(denoise(x, float(levels[1])))
+    assert torch.allclose(picture(system, how, 3), wanted, atol=1e-5)
+    with pytest.raises(UsageError, match="makes no use of eta"):
+        picture(system, Sampling(steps=2, sampler="lcm", eta=0.5))

@@ -36,6 +36,7 @@ class Knob:
     choices: tuple[str, ...] = ()
     beside: bool = False  # on a card: these choices, and those of the common knob of its name
     aliases: tuple[tuple[str, str], ...] = ()  # former names of choices, which old records hold, and those of now
+    before: Value | None = None  # what it was before there was such a knob; records of now always hold one that has it
 
     def __post_init__(self) -> None:
         if (self.type == "choice") != bool(self.choices):
@@ -231,6 +232,16 @@ def _whole(knob: Knob) -> Knob:
     if not knob.beside:
         return knob
     return replace(knob, choices=(*knob.choices, *COMMON[knob.name].choices), beside=False)
+
+
+def always_recorded(knobs: Mapping[str, Knob]) -> dict[str, Value]:
+    """The defaults of those that a record holds whether they were turned or not: see ``Knob.before``."""
+    return {name: knob.default for name, knob in knobs.items() if knob.before is not None and knob.default is not None}
+
+
+def as_recorded(knobs: Mapping[str, Knob], recorded: Mapping[str, Value]) -> dict[str, Value]:
+    """What a record says was asked, and what was so when it was written and nothing could be said of it."""
+    return {name: knob.before for name, knob in knobs.items() if knob.before is not None} | dict(recorded)
 
 
 def _plain(value: Value) -> Value:

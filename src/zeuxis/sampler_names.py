@@ -41,6 +41,7 @@ _NAMES = MappingProxyType(
         **dict.fromkeys(("heun",), CalledSampler("heun")),
         **dict.fromkeys(("lms",), CalledSampler("lms")),
         **dict.fromkeys(("ddim",), CalledSampler("ddim")),
+        **dict.fromkeys(("lcm",), CalledSampler("lcm")),
         **dict.fromkeys(("dpmpp2m", "dpmsolverpp", "dpmsolver", "dpmsolverpp2m"), CalledSampler("dpmpp-2m")),
         **dict.fromkeys(("dpmpp2msde",), CalledSampler("dpmpp-2m-sde")),
         **dict.fromkeys(("dpmpp2s", "dpmsolversinglestep"), CalledSampler("dpmpp-2s")),
@@ -53,7 +54,7 @@ _SPACINGS = MappingProxyType({"karras": "karras", "exponential": "uniform-log-sn
 _FILLING = re.compile(r"^(sample|k)(?=euler|heun|lms|dpm)|(discrete|multistep)?(scheduler)?$|gpu$")
 # Of others, which no sampler here is: what is spelt like them must not be taken in their place.
 _ELSEWHERE = frozenset(
-    ("plms", "pndm", "ipndm", "lcm", "deis", "dpm2", "dpm2a", "dpm2ancestral", "kdpm2", "kdpm2ancestral", "dpmfast",
+    ("plms", "pndm", "ipndm", "deis", "dpm2", "dpm2a", "dpm2ancestral", "kdpm2", "kdpm2ancestral", "dpmfast",
      "dpmadaptive", "dpmpp3msde", "heunpp2", "restart", "tcd", "edmeuler", "flowmatcheuler", "ddpmwuerstchen")
 )  # fmt: skip
 

@@ -48,6 +48,11 @@ IDLE_OF: dict[str, dict[str, object]] = {  # the same of one system alone
     "wgan": {"model.batch_norm": False},
     "gan": {"model.r1": 0.0},
     "cgan": {"model.batch_norm": False},
+    "stable-diffusion": {
+        "sample.prompt_weights": "numbered",
+        "sample.clip_skip": 0,
+        "sample.guidance_rescale": 0.0,
+    },
     "cyclegan": {"model.one_way": False, "sample.back": False},
 }
 PACKAGE = Path(__file__).parents[1]

@@ -29,7 +29,7 @@ from zeuxis.errors import TrainingStopped, UnknownName, Unsupported, UsageError
 from zeuxis.escaping import word
 from zeuxis.files import at_home
 from zeuxis.game import System
-from zeuxis.knobs import SHORT, Knob, Sampling, Value, checked
+from zeuxis.knobs import SHORT, Knob, Sampling, Value, always_recorded, checked
 from zeuxis.nn.footprint import GIB, Footprint
 from zeuxis.provenance.record import drawn_in, record
 from zeuxis.recipe import load_recipe, recipe_paths
@@ -456,12 +456,13 @@ class Model:
     ) -> tuple[dict[str, Any], ...]:
         """How :meth:`draw` makes each picture of the same call: their records."""
         size, threads, instructions = self.at_a_time(batch), torch.get_num_threads(), instruction_set()
+        held_too = Sampling(**{**always_recorded(self.knobs), **how})
         found = []
         for k, seed in enumerate(seeds):
             held = condition[slice(k, k + 1)].only(self.system.conditions)
             company = min(size, len(seeds) - k // size * size)  # the last batch may be a smaller one
             drawn = drawn_in(company, k % size, threads, instructions)
-            made = self.record_of(plain_of(held, self.spec, self.name), seed, how, drawn)
+            made = self.record_of(plain_of(held, self.spec, self.name), seed, held_too, drawn)
             unread = list(self.system.unread(held, how))
             found.append({**made, "unread": unread} if unread else made)
         return tuple(found)

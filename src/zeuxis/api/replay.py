@@ -24,6 +24,7 @@ from zeuxis.api.restore_again import restoring_again
 from zeuxis.conditions import FIELDS
 from zeuxis.errors import DataError, Unsupported
 from zeuxis.fetching import named_by
+from zeuxis.knobs import as_recorded
 from zeuxis.provenance.record import RESTORER, STYLED, versions
 from zeuxis.provenance.watermark import SCHEME, WATERMARK
 from zeuxis.signature import taking
@@ -67,6 +68,7 @@ def with_recorded_prior(model: Model, made: Mapping[str, Any]) -> Model:
 def _replayed(made: dict[str, Any], device: str, asked: Mapping[str, Any]) -> tuple[Pictures, list[str]]:
     model = load(made["model"], device, str(made.get("dtype", "float32")))
     given = {name: value for name, value in asked.items() if value is not None}
+    made = {**made, "sampling": as_recorded(model.knobs, made["sampling"])}
     wanted = again(made["condition"], model.spec, model.name, given)
     differs = [
         f"{name} was {made['versions'].get(name)}, is {now}"

@@ -14,15 +14,18 @@ condition and which under none. Networks make nothing of it; whoever steers atte
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from zeuxis.batch import Conditioning as Conditioning
-from zeuxis.diffusion.path import Level, append_dims, for_each
+from zeuxis.diffusion.path import Level, Path, append_dims, for_each
+from zeuxis.diffusion.precondition import Prediction, in_ve
 from zeuxis.diffusion.sampler import ByLevel, Denoise, of_any_level
 
 ConditionalDenoise = Callable[[Tensor, Tensor, Conditioning], Tensor]
+Rescale = Callable[[Tensor, Any, Tensor, Tensor], Tensor]  # of x, sigma, the answer under the condition, the guided one
 
 
 def bind_condition(denoise: ConditionalDenoise, conditioning: Conditioning, conditional: bool = True) -> Denoise:
@@ -32,11 +35,16 @@ def bind_condition(denoise: ConditionalDenoise, conditioning: Conditioning, cond
 
 
 def classifier_free(
-    denoise: ConditionalDenoise, conditioning: Conditioning, null: Conditioning, scale: float
+    denoise: ConditionalDenoise,
+    conditioning: Conditioning,
+    null: Conditioning,
+    scale: float,
+    rescale: Rescale | None = None,
 ) -> Denoise:
     """``null + scale (conditional - null)`` (Ho & Salimans 2022, arXiv:2207.12598), both in one forward pass.
 
     ``scale`` 1 is the plain conditional denoiser and 0 the unconditional one (the paper's w is ``scale - 1``).
+    ``rescale`` makes something else of what is guided; see :func:`rescaled`.
     """
     if scale == 1 or not conditioning:  # without a condition both are the same
         return bind_condition(denoise, conditioning)
@@ -48,9 +56,33 @@ def classifier_free(
     def guided(x: Tensor, sigma: Tensor) -> Tensor:
         twice = torch.cat([sigma, sigma]) if isinstance(sigma, Tensor) else sigma
         conditional, plain = denoise(torch.cat([x, x]), twice, both).chunk(2)
-        return plain.lerp(conditional, scale)
+        found = plain.lerp(conditional, scale)
+        return found if rescale is None else rescale(x, sigma, conditional, found)
 
     return guided
+
+
+def rescaled(path: Path, predicts: Prediction, share: float) -> Rescale | None:
+    """The guided answer with the contrast of the unguided one (Lin et al. 2023, arXiv:2305.08891, Section 3.4).
+
+    What the network predicts is scaled to the deviation that it has under the condition alone, and ``share`` (the
+    paper's phi) of that is taken: without it, high scales give glaring pictures, most of all where a chain ends at zero
+    signal-to-noise ratio. None where the share is 0.
+    """
+    if not share:
+        return None
+
+    def rescale(x: Tensor, sigma: Level, conditional: Tensor, guided: Tensor) -> Tensor:
+        c = in_ve(predicts, path, sigma)
+        kept = append_dims(c.skip, x) * x
+        ratio = _deviation(conditional - kept) / _deviation(guided - kept).clamp(min=1e-12)  # c_out is in both
+        return kept + append_dims(1 + share * (ratio - 1), x) * (guided - kept)
+
+    return rescale
+
+
+def _deviation(x: Tensor) -> Tensor:
+    return x.flatten(1).std(1)
 
 
 def autoguided(denoise: Denoise, guide: Denoise, scale: float) -> Denoise:

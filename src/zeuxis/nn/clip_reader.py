@@ -3,6 +3,10 @@
 Stable Diffusion 1.x reads the last layer, 2.x the last but one, both normalised; XL the last but one of two towers, as
 it is, and the second's projected vector besides (:mod:`zeuxis.nn.clip_text`).
 
+Words may be weighed, by AUTOMATIC1111's web UI's rule ("Original"): each token of the context is multiplied by its
+weight, those of begin, end and padding by 1; then the whole by one number, so that the context's mean is as before. The
+tower itself and its projected vector know of no weights.
+
 Axes: E width of the context, P width of the projection.
 """
 
@@ -10,10 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
+from zeuxis.errors import UsageError
 from zeuxis.nn.clip_text import ClipTextTower
-from zeuxis.nn.clip_tokeniser import END, ClipTokeniser, byte_vocabulary
+from zeuxis.nn.clip_tokeniser import END, ClipTokeniser, ClipTokens, byte_vocabulary
+from zeuxis.nn.prompt_syntax import PromptWeights, weighed
 
 
 class ClipReader(nn.Module):
@@ -37,24 +44,65 @@ class ClipReader(nn.Module):
         """P; 0 of a tower without projection."""
         return 0 if self.tower.projection is None else self.tower.projection.out_features
 
-    def forward(self, captions: Sequence[str]) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, captions: Sequence[str], reading: PromptWeights = "none", skip: int = 0
+    ) -> tuple[Tensor, Tensor | None]:
+        """``reading`` says in which captions marks are weights (:mod:`zeuxis.nn.prompt_syntax`); the context goes
+        without ``skip`` blocks more than it was made to."""
+        if (skipped := self.skip + skip) >= len(self.tower.blocks):
+            raise UsageError(
+                f"clip_skip {skip}: a text tower of {len(self.tower.blocks)} blocks, of which {self.skip} are left out "
+                f"already, has none then: give at most {len(self.tower.blocks) - self.skip - 1}"
+            )
         different = list(dict.fromkeys(captions))
-        ids = self.tokeniser.tokenise(different).ids.to(self.tower.position.device)  # (B, T)
+        tokens, weights = self._tokens(different, reading)
+        ids = tokens.ids.to(self.tower.position.device)  # (B, T)
         rows = [different.index(caption) for caption in captions]
         if self.tower.projection is None:
-            return self.tower.hidden(ids, skip=self.skip, norm=self.norm)[rows], None
+            return weigh(self.tower.hidden(ids, skip=skipped, norm=self.norm), weights)[rows], None
         states = self.tower(ids)
-        layer = states.layers[-1 - self.skip]
-        return (self.tower.norm(layer) if self.norm else layer)[rows], states.projected[rows]
+        layer = states.layers[-1 - skipped]
+        return weigh(self.tower.norm(layer) if self.norm else layer, weights)[rows], states.projected[rows]
+
+    def _tokens(self, captions: Sequence[str], reading: PromptWeights) -> tuple[ClipTokens, Tensor]:
+        """Tokens, and the weights ``(B, T)`` of those in the window."""
+        found = [
+            [(i, part.weight) for part in weighed(caption, reading) for i in self.tokeniser.pieces(part.text)]
+            for caption in captions
+        ]
+        tokens = self.tokeniser.windows([[i for i, _ in pieces] for pieces in found])
+        weights = torch.ones(tokens.ids.shape)
+        for row, pieces in zip(weights, found, strict=True):
+            kept = [weight for _, weight in pieces[: self.longest]]
+            row[1 : 1 + len(kept)] = torch.tensor(kept)
+        return tokens, weights
 
     @property
     def longest(self) -> int:
         """How many tokens of a caption it reads."""
         return self.tokeniser.length - 2
 
-    def cut(self, captions: Sequence[str]) -> tuple[str, ...]:
+    def cut(self, captions: Sequence[str], reading: PromptWeights = "none") -> tuple[str, ...]:
         """What of each caption is beyond the window, in the tokeniser's spelling; "" where it fits."""
-        return self.tokeniser.tokenise(captions).cut
+        return self._tokens(captions, reading)[0].cut
+
+
+def weigh(context: Tensor, weights: Tensor) -> Tensor:
+    """``context`` (B, T, E), each token times its weight (B, T), and its mean as it was.
+
+    A mean may be next to nothing, as it often is in XL, or weights may turn its sign: what would restore it then is any
+    number. Where it is further than twofold from what restores the mean absolute value, the latter is taken.
+    """
+    plain = (weights == 1).all(1)
+    if plain.all():
+        return context
+    before = context.float()
+    after = before * weights.to(before)[:, :, None]
+    by_mean = before.mean((1, 2)) / after.mean((1, 2))
+    by_size = before.abs().mean((1, 2)) / after.abs().mean((1, 2))
+    near = (by_mean > by_size / 2) & (by_mean < by_size * 2)
+    restored = after * torch.where(near, by_mean, by_size)[:, None, None]
+    return torch.where(plain.to(context.device)[:, None, None], context, restored.to(context.dtype))
 
 
 def clip_reader(

@@ -87,11 +87,14 @@ class ClipTokeniser:
 
         Raises :class:`UsageError` for a character that the vocabulary has no token for (a whole one has all).
         """
+        return self.windows([self.pieces(text) for text in texts])
+
+    def windows(self, texts: Sequence[Sequence[int]]) -> ClipTokens:
+        """The same of texts that :meth:`pieces` made into ids."""
         ids = torch.full((len(texts), self.length), self.pad)
         mask = torch.zeros(len(texts), self.length, dtype=torch.bool)
         cut = []
-        for i, text in enumerate(texts):
-            found = self.pieces(text)
+        for i, found in enumerate(texts):
             kept = found[: self.length - 2]
             row = [self.begin, *kept, self.end]
             ids[i, : len(row)] = torch.tensor(row)

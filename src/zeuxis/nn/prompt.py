@@ -8,16 +8,18 @@ Axes: E width of the context, P width of the pooled text, V width of the added v
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from types import SimpleNamespace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from zeuxis.batch import Condition
+from zeuxis.batch import Condition, Shape
 from zeuxis.errors import UsageError
 from zeuxis.nn.clip_reader import ClipReader, clip_reader
 from zeuxis.nn.embed import sinusoid
-from zeuxis.nn.prompt_syntax import foreign_marks
+from zeuxis.nn.prompt_syntax import PromptWeights, told_marks
 
 
 class Prompt(nn.Module):
@@ -38,13 +40,21 @@ class Prompt(nn.Module):
             raise UsageError(f"an added vector of {added} numbers is not {pooled} of pooled text and six sizes")
 
     def forward(
-        self, captions: Sequence[str], sizes: Sequence[int], *, zeros: Tensor | None = None
+        self,
+        captions: Sequence[str],
+        sizes: Sequence[int],
+        *,
+        zeros: Tensor | None = None,
+        reading: PromptWeights = "none",
+        skip: int = 0,
     ) -> dict[str, Tensor]:
         """``sizes``: rows and columns before the crop, rows and columns cut off, rows and columns of the picture.
 
         Where ``zeros`` (B,) bool is true the text is all zeros, which is what XL takes for no text; the sizes stay.
+        ``reading`` says in which captions marks are weights of words, ``skip`` how many more blocks of each tower are
+        left out.
         """
-        read = [reader(captions) for reader in self.readers]
+        read = [reader(captions, reading, skip) for reader in self.readers]
         context = torch.cat([layer for layer, _ in read], -1)  # (B, T, E)
         gone = torch.zeros(len(context), dtype=torch.bool) if zeros is None else zeros
         gone = gone.to(context.device)
@@ -57,22 +67,49 @@ class Prompt(nn.Module):
             given["vector"] = torch.cat([text, numbers.to(text.dtype)], -1)
         return given
 
+    def both(
+        self,
+        captions: Sequence[str],
+        negatives: Sequence[str] | None,
+        picture: Shape,
+        knobs: SimpleNamespace,
+        zero_null: bool,
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What is given under ``captions``, and under ``negatives`` or none: with ``zero_null`` none is all zeros.
+
+        ``knobs`` has ``prompt_weights`` and ``clip_skip``, and with an added vector those of the sizes, where 0 is the
+        picture's own.
+        """
+        height, width = picture.height, picture.width
+        sizes = [height, width, 0, 0, height, width]
+        if self.added:
+            sizes[:2] = knobs.original_height or height, knobs.original_width or width
+            sizes[2:4] = knobs.crop_top, knobs.crop_left
+        zeros = torch.full((len(captions),), zero_null and negatives is None)
+        read = partial(self, sizes=sizes, reading=knobs.prompt_weights, skip=knobs.clip_skip)
+        return read(captions), read(negatives or ("",) * len(captions), zeros=zeros)
+
     def too_long(self, captions: Sequence[str]) -> list[bool]:
         """Which of ``captions`` some tower does not read all of."""
         cuts = [cast(ClipReader, reader).cut(captions) for reader in self.readers]
         return [any(rests) for rests in zip(*cuts, strict=True)]
 
-    def unread(self, condition: Condition, guidance: float) -> tuple[str, ...]:
+    def unread(self, condition: Condition, knobs: SimpleNamespace, *, marks_asked: bool) -> tuple[str, ...]:
         """A sentence for each caption and negative of which a tower does not read all, for marks of other programs'
-        prompts in them, and for negatives that count for nothing at that ``guidance``."""
+        prompts in them, and for negatives that count for nothing at that guidance.
+
+        ``knobs`` has ``guidance`` and ``prompt_weights``, of which ``marks_asked`` says whether anyone set it.
+        """
         found, readers = [], [cast(ClipReader, reader) for reader in self.readers]
+        reading = knobs.prompt_weights
         for what, captions in (("caption", condition.caption), ("negative", condition.negative)):
             for caption in captions or ():
-                cuts = [(reader.cut([caption])[0], reader.longest) for reader in readers]
+                cuts = [(reader.cut([caption], reading)[0], reader.longest) for reader in readers]
                 rest, longest = max(cuts, key=lambda cut: len(cut[0]))
                 if rest:
                     found.append(f"of the {what} the model reads {longest} tokens: '{rest}' is left out")
-                found += [f"in the {what} {mark}" for mark in foreign_marks(caption)]
-        if guidance == 1 and any(condition.negative or ()):
+                marks = told_marks(caption, reading if marks_asked else None)
+                found += [f"in the {what} {mark}" for mark in marks]
+        if knobs.guidance == 1 and any(condition.negative or ()):
             found.append("the negative caption counts for nothing at guidance 1: raise that, or leave the caption out")
         return tuple(dict.fromkeys(found))

@@ -41,6 +41,7 @@ routes = APIRouter(prefix="/sdapi/v1", tags=["a1111"])
 ORIGIN = "a1111"
 FIRST = "scenes"  # the model until another is chosen
 MODEL = "sd_model_checkpoint"  # the option that chooses it
+CLIP_SKIP = "CLIP_stop_at_last_layers"
 T = TypeVar("T")
 SAMPLERS: Mapping[str, str] = {  # what the web UI calls them, and we
     "Euler": "euler",
@@ -53,6 +54,7 @@ SAMPLERS: Mapping[str, str] = {  # what the web UI calls them, and we
     "DPM++ 2S a": "dpmpp-2s",  # with all noise drawn afresh
     "DPM++ SDE": "dpmpp-sde",
     "UniPC": "unipc",
+    "LCM": "lcm",
 }
 SCHEDULERS: Mapping[str, str] = {
     "karras": "karras",
@@ -343,7 +345,7 @@ async def _drawn(service: Service, request: Request, asked: TextToImage, given: 
                 "size": f"{asked.width}x{asked.height}" if said else None,
                 "prompt": asked.prompt or None,
                 "condition": condition,
-                "knobs": _knobs(asked),
+                "knobs": {**_of_texts(known, asked), **_knobs(asked)},
                 "partials": 4,
             },
         )
@@ -393,6 +395,16 @@ def _knobs(asked: TextToImage) -> dict[str, Any]:
             value = int(value)
         found[knob] = value
     return {**beside, **found}
+
+
+def _of_texts(known: KnownModel, asked: TextToImage) -> dict[str, Any]:
+    """How the prompt is read: in the web UI's syntax, also where no weight is a number; and by which layer."""
+    if "prompt_weights" not in known.knobs:
+        return {}
+    last = asked.override_settings.get(CLIP_SKIP, 1)  # 1 is the last layer there, 0 here
+    if type(last) is not int or last < 1:
+        raise ParameterRefused("override_settings", f"{CLIP_SKIP} {str(last)[:80]}: give a whole number of 1 or more")
+    return {"prompt_weights": "all"} | ({"clip_skip": last - 1} if last > 1 else {})
 
 
 def _drawing_model(service: Service, name: str) -> KnownModel:

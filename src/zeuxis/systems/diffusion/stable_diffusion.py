@@ -9,8 +9,7 @@ The denoiser works on latents, in VE space; text, U-Net and decoder are needed o
 Parts: nn/prompt.py (the text), nn/latent_unet.py, nn/kl_stage.py, diffusion/timesteps.py (chains and grids of published
 schedulers), diffusion/editing.py. Published weights come in by :mod:`zeuxis.pretrained.stable_diffusion`.
 
-Axes: Z channels of a latent, f pixels a side of one of its cells, h and w rows and columns of latents, T steps of the
-chain.
+Axes: Z channels of a latent, f pixels a side of one of its cells, h and w their rows and columns, T steps of the chain.
 """
 
 from __future__ import annotations
@@ -28,10 +27,11 @@ from torch.nn.functional import max_pool2d
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
 from zeuxis.diffusion.editing import keeping
-from zeuxis.diffusion.guidance import Conditioning, classifier_free
+from zeuxis.diffusion.guidance import Conditioning, classifier_free, rescaled
 from zeuxis.diffusion.path import Level, VariancePreserving, add_noise, append_dims, for_each
 from zeuxis.diffusion.precondition import Prediction, in_ve, on_path, target, to_x0
-from zeuxis.diffusion.sampler import ByLevel, Denoise, with_knobs
+from zeuxis.diffusion.predictor_corrector import own_or_solver
+from zeuxis.diffusion.sampler import ByLevel, Denoise, Sampler, multistep
 from zeuxis.diffusion.timesteps import chain_betas, published_levels
 from zeuxis.diffusion.weighting import squared_error
 from zeuxis.errors import Unsupported, UsageError
@@ -50,6 +50,7 @@ from zeuxis.systems.diffusion._drawn import captions_of, check_divides, decoded,
 
 SIZES = ("original_height", "original_width", "crop_top", "crop_left")  # SDXL's micro-conditioning, before the target
 ONE_MORE = frozenset({"dpmpp-2m", "dpmpp-2m-sde", "unipc", "unipc-3"})  # published to leave out the lowest of N + 1
+LCM: Sampler = partial(multistep, floor=0.0)  # of weights or a LoRA that answer with a picture at every level
 
 
 class StableDiffusion(System):
@@ -80,11 +81,16 @@ class StableDiffusion(System):
         needs={"caption"},
         accepts={"negative", "source", "mask", "control"},
         knobs=(
-            "steps", "guidance", "strength", "eta", "churn", "sampler",
+            "steps", "guidance", "strength", "eta", "churn",
+            Knob("sampler", "choice", "how it steps; lcm of latent consistency alone", choices=("lcm",), beside=True),
             Knob("spacing", "choice", "how the steps are laid on the chain",
                  choices=("leading", "trailing", "linspace", "karras")),
             Knob("predicts", "choice", "what the network predicts: as its makers trained it", choices=("epsilon", "v")),
             Knob("control_strength", "float", "how much a ControlNet counts; 0 is none", 1.0, least=0, most=2),
+            Knob("prompt_weights", "choice", "whose (word:1.3), (word), [word] weigh: captions' that have a number in "
+                 "one, all captions', or none's", "numbered", choices=("numbered", "all", "none"), before="none"),
+            Knob("clip_skip", "int", "last blocks of the text tower that are left out besides", 0, least=0, most=100),
+            Knob("guidance_rescale", "float", "share of guidance's contrast that is taken back", 0.0, least=0, most=1),
             Knob("tile", "int", "latents a side that are decoded at a time; 0 is all at once", 0, least=0),
             Knob("original_height", "int", "rows the picture claims to have had (XL); 0 is its own", 0, least=0),
             Knob("original_width", "int", "columns the picture claims to have had (XL); 0 is its own", 0, least=0),
@@ -94,6 +100,7 @@ class StableDiffusion(System):
         departures=(
             "Corrections of solvers are held to the change between two answers.",
             "At zero terminal SNR the first level is 4096, not infinite.",
+            "Words are weighed by AUTOMATIC1111's rule, but by size where a text's mean, which it restores, is near 0.",
             "A source is encoded as its posterior's mean, not as a draw.",
             "What a mask keeps is the source's own pixels, not what the autoencoder makes of them.",
             "A network that inpaints is told of every cell that a mask touches, not of those whose first pixel it has.",
@@ -127,9 +134,7 @@ class StableDiffusion(System):
     ) -> None:
         super().__init__()
         if zero_snr and predicts != "v":
-            raise UsageError(
-                f"zero_snr with a network that predicts {predicts}: pure noise tells nothing; it must be v"
-            )
+            raise UsageError(f"zero_snr where {predicts} is predicted: pure noise tells nothing; it must be v")
         self.shape, self.predicts, self.drop = Shape(*shape), predicts, drop
         self.offset, self.to_zero, self.zero_null = offset, to_zero, zero_null
         sizes = network or {}
@@ -146,8 +151,6 @@ class StableDiffusion(System):
         check_divides(self.shape, self.cell)
         self.freeze(self.prompt)
         self.freeze(self.first_stage)
-
-    # -- training -----------------------------------------------------------------------------------
 
     def players(self) -> tuple[Player, ...]:
         return (Player("network", (self.network,), lr=1e-4, optimiser="adamw", weight_decay=0.01, warmup=1000),)
@@ -218,9 +221,10 @@ class StableDiffusion(System):
         """The denoiser without control, which :meth:`sample` adds once."""
         knobs = self.settings(how)
         with torch.no_grad():
-            given, null = self._conditionings(condition, n, knobs)
+            given, null = self._conditionings(condition, knobs)
         denoise = partial(self.denoise, predicts=knobs.predicts)
-        guided = ByLevel(classifier_free(denoise, given, null, knobs.guidance))
+        rescale = rescaled(self.path, knobs.predicts, knobs.guidance_rescale)
+        guided = ByLevel(classifier_free(denoise, given, null, knobs.guidance, rescale))
         if self.inpaints or condition.mask is None or condition.source is None:
             return guided
         make = max_pool2d(condition.mask.to(self.device), self.first_stage.factor)  # (B, 1, h, w)
@@ -235,9 +239,13 @@ class StableDiffusion(System):
             knobs.spacing,
             offset=self.offset,
             one_more=knobs.sampler in ONE_MORE,
-            whole=knobs.sampler in {"ddim", *ONE_MORE},
+            whole=knobs.sampler in {"ddim", "lcm", *ONE_MORE},
             to_zero=self.to_zero or knobs.sampler != "ddim",
         )
+
+    def solver(self, how: Sampling = Sampling()) -> Sampler:
+        """What walks down :meth:`levels`; that of latent consistency models is theirs alone."""
+        return own_or_solver("lcm", LCM, (), self.settings(how).sampler, how)
 
     @torch.no_grad()
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
@@ -254,7 +262,7 @@ class StableDiffusion(System):
             x = self.encode(source) + float(levels[0]) * noise
         denoise = self._guided(condition, n, how)
         with at_work(self.residence, self.network), context_read_once(self.network), steered(self, condition, knobs):
-            x = with_knobs(knobs.sampler, how)(denoise, x, levels, rng)
+            x = self.solver(how)(denoise, x, levels, rng)
         picture = self.decode(x / math.sqrt(1 + float(levels[-1]) ** 2), knobs.tile)
         if source is None or mask is None:
             return picture
@@ -273,19 +281,11 @@ class StableDiffusion(System):
         time = for_each(t * (1000 / len(self.path)), noisy)  # (B,)
         return self.network(noisy, time, **given).float()
 
-    def _conditionings(
-        self, condition: Condition, n: int, knobs: SimpleNamespace
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """What the network is given under ``condition``, and under none or the negative caption; both of ``n`` rows."""
-        height, width = self.shape.height, self.shape.width
-        sizes = (height, width, 0, 0, height, width)
-        if self.prompt.added:
-            original = knobs.original_height or height, knobs.original_width or width
-            sizes = (*original, knobs.crop_top, knobs.crop_left, height, width)
+    def _conditionings(self, condition: Condition, knobs: SimpleNamespace) -> tuple[dict[str, Tensor], ...]:
+        """What the network is given under ``condition``, and under none or the negative caption."""
         with at_work(self.residence, self.prompt):
-            given = self.prompt(captions_of(condition), sizes)
-            zeros = torch.full((n,), self.zero_null and condition.negative is None)
-            null = self.prompt(condition.negative or ("",) * n, sizes, zeros=zeros)
+            texts = captions_of(condition), condition.negative
+            given, null = self.prompt.both(*texts, self.shape, knobs, self.zero_null)
         source, mask = edited(condition, self.shape, self.inpaints)
         if self.inpaints and source is not None and mask is not None:
             make, seen = mask.to(self.device), source.to(self.device)
@@ -294,7 +294,7 @@ class StableDiffusion(System):
         return given, null
 
     def unread(self, condition: Condition, how: Sampling = Sampling()) -> tuple[str, ...]:
-        return self.prompt.unread(condition, self.settings(how).guidance)
+        return self.prompt.unread(condition, self.settings(how), marks_asked="prompt_weights" in how)
 
     def footprint(self, n: int, how: Sampling = Sampling()) -> Footprint | None:
         return footprint_of(self, n, self.settings(how))
