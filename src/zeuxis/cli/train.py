@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -178,8 +180,9 @@ def play(
     """Train ``plan`` with its progress on stderr, and say what came of it; ``anew`` is how it would begin again."""
     from zeuxis.api.functions import train as work
     from zeuxis.api.live import progress_line
+    from zeuxis.training.signals import leaving
 
-    with Progress() as progress:
+    with Progress() as progress, leaving(stops_soon, partial(left, progress)):
         run = work(
             plan,
             out=out,
@@ -224,6 +227,18 @@ def play(
         say(_next(run.recipe.system, run.folder, run.model.needs))
     if run.stopped:
         raise typer.Exit(exit_code_of(run.stopped))
+
+
+def stops_soon(by: str) -> None:
+    """Say that a signal was heard: what it brings about may take a while."""
+    note(f"note: {by}: saves after this iteration and stops; Ctrl-C again leaves at once, and saves nothing")
+
+
+def left(progress: Progress, kept: str) -> None:
+    """End this process in the midst of its work, which a second Ctrl-C asked for; nothing half written has a name."""
+    progress.abandon()
+    note(f"zeuxis: stopped by SIGINT, given again: {kept}")
+    os._exit(exit_code_of("SIGINT"))
 
 
 def _next(system: str, folder: Path, needed: Sequence[Field] = ()) -> str:
