@@ -36,14 +36,20 @@ window.fetch = async (path, how) => {
 
 
 def in_browser(
-    served: Served, work: Callable[[Page], Awaitable[None]], size: tuple[int, int] = DESKTOP, dark: bool = False
+    served: Served,
+    work: Callable[[Page], Awaitable[None]],
+    size: tuple[int, int] = DESKTOP,
+    dark: bool = False,
+    below: str = "",
+    strips: bool = False,
 ) -> None:
     """Open the page of ``served``, whose worker must be at work, and let ``work`` use it.
 
+    ``below`` is the path at which a proxy has the service, which it ``strips`` or leaves before those that it asks for.
     Fails on any error that the page logs, and on any request to another host.
     """
     loop, browser = _chromium()
-    loop.run_until_complete(_in_browser(browser, served, work, size, dark))
+    loop.run_until_complete(_in_browser(browser, served, work, size, dark, below, strips))
 
 
 @cache
@@ -64,20 +70,26 @@ def _chromium() -> tuple[asyncio.AbstractEventLoop, Browser]:
 
 
 async def _in_browser(
-    browser: Browser, served: Served, work: Callable[[Page], Awaitable[None]], size: tuple[int, int], dark: bool
+    browser: Browser,
+    served: Served,
+    work: Callable[[Page], Awaitable[None]],
+    size: tuple[int, int],
+    dark: bool,
+    below: str,
+    strips: bool,
 ) -> None:
     faults, over = list[str](), asyncio.Event()
 
     async def answer(route: Route) -> None:
         asked = route.request
-        if urlsplit(asked.url).netloc != urlsplit(ADDRESS).netloc:
+        if urlsplit(asked.url).netloc != urlsplit(ADDRESS).netloc or not asked.url.startswith(f"{ADDRESS}{below}/"):
             faults.append(f"asked for {asked.url}")
             await route.abort()
             return
         found = await asyncio.to_thread(
             served.client.request,
             asked.method,
-            asked.url,
+            asked.url.replace(f"{ADDRESS}{below}", ADDRESS, 1) if strips else asked.url,
             headers={**asked.headers, "host": urlsplit(ADDRESS).netloc},
             content=asked.post_data_buffer,
         )
@@ -98,7 +110,7 @@ async def _in_browser(
         page.on("pageerror", lambda error: faults.append(str(error)))
         await context.add_init_script(FORMS_AS_BYTES)
         await context.route("**/*", answer)  # of this tab, and of others that the test may open
-        await page.goto(ADDRESS)
+        await page.goto(f"{ADDRESS}{below}/")
         await work(page)
     finally:
         over.set()

@@ -427,7 +427,7 @@ def test_what_is_not_read_of_captions_says_what_is(root: Path) -> None:
     assert reasons["000.caption"] == "000.txt is read"
     assert "call it metadata.jsonl or metadata.csv" in reasons["captions.jsonl"]
     assert "captions are read of metadata.jsonl" in reasons["captions.json"]
-    assert "hub:OWNER/NAME" in reasons["train-00000-of-00001.parquet"] and "from Python" in reasons["data.arrow"]
+    assert "--data parquet:FOLDER" in reasons["train-00000-of-00001.parquet"] and "from Python" in reasons["data.arrow"]
     assert reasons["facts.json"] == "no picture"
 
 

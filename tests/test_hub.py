@@ -21,12 +21,12 @@ from zeuxis.api.runs import train
 from zeuxis.batch import to_uint8
 from zeuxis.data import hub, hub_files, parquet
 from zeuxis.data.folder import open_folder
-from zeuxis.data.hub_files import HubFile
 from zeuxis.data.hub_name import HubName, parse_hub_name
-from zeuxis.data.hub_rows import mapped
 from zeuxis.data.library import open_source, pinned
 from zeuxis.data.parquet import Column
 from zeuxis.data.source import ArraySource
+from zeuxis.data.table_files import TableFile
+from zeuxis.data.table_rows import mapped
 from zeuxis.errors import DataError, UnknownName, UsageError
 from zeuxis.recipe import Train, load_recipe
 
@@ -193,7 +193,7 @@ def test_a_name_that_is_none_is_refused(text: str, says: str) -> None:
     ],
 )
 def test_files_are_told_apart_by_their_paths(path: str, config: str, split: str) -> None:
-    assert (HubFile(path, 1).config, HubFile(path, 1).split) == (config, split)
+    assert (TableFile(path, 1).config, TableFile(path, 1).split) == (config, split)
 
 
 def test_paths_that_lead_out_are_not_taken(there: FakeHub) -> None:
@@ -390,9 +390,9 @@ def test_too_much_trouble_is_refused_by_the_dataset_s_name(there: FakeHub, tmp_p
 
 
 def test_a_picture_s_file_is_bounded(there: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    from zeuxis.data import hub_rows
+    from zeuxis.data import table_rows
 
-    monkeypatch.setattr(hub_rows, "MOST_BYTES", 2000)
+    monkeypatch.setattr(table_rows, "MOST_BYTES", 2000)
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     out = io.BytesIO()
     Image.fromarray(noise).save(out, "PNG")

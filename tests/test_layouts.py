@@ -17,7 +17,7 @@ from PIL import Image
 
 import zeuxis as zx
 from zeuxis.api.given import given
-from zeuxis.data import folder, survey
+from zeuxis.data import preparing, survey
 from zeuxis.data.arrange import arrange
 from zeuxis.data.check import check
 from zeuxis.data.folder import open_folder
@@ -389,7 +389,7 @@ PLANTED = {
 def test_labels_stay_and_nothing_is_lost_in_silence(
     root: Path, name: str, around: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(folder.VARIABLE, "0.2")
+    monkeypatch.setenv(preparing.VARIABLE, "0.2")
     inner = root / around
     plant(inner, "ant", "bee")
     PLANTED[name].do(inner)
@@ -506,10 +506,10 @@ def test_the_share_that_may_be_of_no_use_can_be_said(root: Path, monkeypatch: py
     put(root / "bad.png", data=b"")
     with pytest.raises(DataError, match=r"1 of 11 .*more than 5 %.*or allow more with ZEUXIS_MOST_SKIPPED=0\.1"):
         open_folder(root, 8)
-    monkeypatch.setenv(folder.VARIABLE, "0.1")
+    monkeypatch.setenv(preparing.VARIABLE, "0.1")
     assert len(open_folder(root, 8)) == 8 and not check(root).refused
     for wrong in ("much", "2", "nan"):
-        monkeypatch.setenv(folder.VARIABLE, wrong)
+        monkeypatch.setenv(preparing.VARIABLE, wrong)
         with pytest.raises(UsageError, match="a share from 0"):
             check(root)
 

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import torch
@@ -20,12 +21,13 @@ from test_training import trainer
 
 import zeuxis as zx
 from zeuxis.catalog.weights import locate, weights_of
-from zeuxis.errors import RunInUse, WeightsError
+from zeuxis.errors import RunInUse, Stopped, WeightsError
 from zeuxis.files import machine
 from zeuxis.training.checkpoint import read_model, write_folder
 from zeuxis.training.exchange import exchange, holds, settled
 from zeuxis.training.run_lock import NAME, run_lock
-from zeuxis.training.signals import Signals
+from zeuxis.training.signals import Leaving, Signals, Watcher, leaving
+from zeuxis.training.trainer import Trainer
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and forks of POSIX")
 HOLD = """
@@ -150,6 +152,62 @@ def test_a_second_ctrl_c_does_not_wait_for_the_round(monkeypatch: pytest.MonkeyP
         now[0] += 2
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+def watcher(said: list[str], kept: str = "all of it") -> Watcher:
+    return Watcher(Leaving(said.append, lambda what: said.append(f"left: {what}")), lambda: kept)
+
+
+def test_a_second_ctrl_c_ends_a_program_whose_training_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("zeuxis.training.signals.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("zeuxis.training.signals.GRACE", 0)
+    said: list[str] = []
+    blocked = watcher(said)
+    blocked.hear(signal.SIGINT)
+    assert said == ["SIGINT"], "the first is told of at once, whatever the training is at"
+    now[0] += 0.1  # a launcher sends the same one on
+    blocked.hear(signal.SIGINT)
+    now[0] += 5
+    blocked.hear(signal.SIGTERM)  # who asks twice in this way can wait
+    assert said == ["SIGINT"]
+    blocked.hear(signal.SIGINT)
+    assert said == ["SIGINT", "left: all of it"]
+    answered = watcher(said := [])
+    answered.hear(signal.SIGTERM)
+    now[0] += 5
+    answered.over.set()
+    answered.hear(signal.SIGINT)
+    assert said == ["SIGTERM"], "a training that has ended by itself is not cut short"
+
+
+@posix
+def test_signals_are_heard_in_a_thread_and_what_heard_them_before_is_put_back() -> None:
+    heard = threading.Event()
+    before = signal.set_wakeup_fd(-1)
+    signals = Signals()
+    with leaving(lambda by: heard.set(), lambda kept: None), signals.heeded():
+        signal.raise_signal(signal.SIGINT)
+        assert heard.wait(60) and signals.asked == "SIGINT"
+    assert signal.set_wakeup_fd(before) == before
+    assert "zeuxis-signals" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_training_that_is_left_at_once_says_what_it_keeps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pressed_twice(self: Trainer) -> NoReturn:
+        self.signals.asked = "SIGINT"
+        raise KeyboardInterrupt
+
+    given = {"iterations": 1, "out": tmp_path / "run", "quiet": True}
+    monkeypatch.setattr(Trainer, "save", pressed_twice)
+    with pytest.raises(Stopped, match=r"SIGINT, given again: nothing was saved in .*run yet") as caught:
+        zx.train("digits", **given)
+    assert caught.value.exit_code == 130
+    monkeypatch.undo()
+    zx.train("digits", **given)
+    monkeypatch.setattr(Trainer, "play", pressed_twice)
+    with pytest.raises(Stopped, match=r"run keeps iteration 1, and zeuxis resume .*run goes on from there"):
+        zx.train("digits", **{**given, "iterations": 2})
 
 
 # -- exchange -----------------------------------------------------------------------------------------

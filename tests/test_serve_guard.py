@@ -112,6 +112,56 @@ def test_its_own_page_and_programs_without_an_origin_are_let_in(served: Served) 
         assert served.client.get("/api/status", headers=headers).status_code == 200, headers
 
 
+BELOW = "/lab/zeuxis"
+
+
+@pytest.fixture(scope="module")
+def below(tmp_path_factory: pytest.TempPathFactory) -> Served:
+    """A service that a proxy has below a path of a host that it was told of."""
+    return Served(tmp_path_factory.mktemp("below"), root=BELOW, hosts=("lab.example",), token=TOKEN)
+
+
+def test_below_a_path_it_is_as_strict(below: Served) -> None:
+    known = {"authorization": f"Bearer {TOKEN}"}
+    own = known | {"host": "lab.example", "origin": "https://lab.example", "sec-fetch-site": "same-origin"}
+    wrong = [
+        own | {"origin": "https://evil.example"},
+        own | {"host": "evil.example", "origin": "https://evil.example"},
+        own | {"sec-fetch-site": "cross-site"},
+        known | {"host": "evil.example"},
+    ]
+    for path in ("/api/status", f"{BELOW}/api/status"):  # as a proxy asks that strips the path, or leaves it there
+        asked: list[Any] = [("GET", path, headers, None) for headers in (own, known, *wrong, {})]
+        assert [answer.status for answer in ask(below.app, asked)] == [200, 200, 403, 403, 403, 403, 401], path
+    away = [("GET", path, own, None) for path in (f"{BELOW}x/api/status", f"{BELOW}{BELOW}/api/status", "/lab/")]
+    assert {answer.status for answer in ask(below.app, away)} == {404}
+
+
+def test_below_a_path_its_addresses_and_its_cookie_say_so(below: Served) -> None:
+    asked: list[Any] = [("GET", f"{path}?token={TOKEN}", {}, None) for path in (BELOW, f"{BELOW}/", "/")]
+    bare, page, stripped = ask(below.app, asked)
+    assert bare.status == 307 and bare.headers["location"] == f"{BELOW}/?token={TOKEN}", "addresses are relative"
+    assert page.status == stripped.status == 200
+    assert all(one.headers["set-cookie"].endswith(f"SameSite=Strict; Path={BELOW}") for one in (page, stripped))
+    below.client.headers["authorization"] = f"Bearer {TOKEN}"
+    given = below.client.post(f"{BELOW}/api/uploads", files={"picture": png()}).json()
+    assert given["url"] == f"{BELOW}/api/uploads/{given['upload']}"
+    assert below.client.get(given["url"]).status_code == 200
+    assert below.client.get("/api/openapi.json").json()["servers"] == [{"url": BELOW}]
+
+
+def test_a_root_path_is_a_path() -> None:
+    assert [serving.root_path(text) for text in ("/", "/lab/zeuxis", "/lab/zeuxis/", "//lab")] == [
+        "",
+        BELOW,
+        BELOW,
+        "/lab",
+    ]
+    for text in ("lab", "", "/../lab", "/a//b", "/a b", "https://host/lab", "/lab?x", "/%2e%2e", "/."):
+        with pytest.raises(UsageError, match="such as /lab/zeuxis"):
+            serving.root_path(text)
+
+
 def test_every_answer_keeps_browsers_to_this_service(served: Served) -> None:
     asked = [(method, path, {}, None) for method, path in routes(served)]
     for one, answer in zip(asked, ask(served.app, asked), strict=True):

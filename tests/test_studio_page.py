@@ -8,6 +8,11 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+from browsing import in_browser, needs_chromium
+from playwright.async_api import Page, expect
+from serving import Served, png
+
 import zeuxis
 
 PAGE = Path(zeuxis.__file__).parent / "studio" / "page"
@@ -30,6 +35,26 @@ def test_the_page_is_small_and_names_no_other_host() -> None:
     for path in files:
         addresses = set(re.findall(r"https?://[\w.-]+", path.read_text(encoding="utf-8")))
         assert addresses <= NAMED, path
+
+
+@needs_chromium
+@pytest.mark.parametrize("strips", [True, False])
+def test_the_page_works_below_a_path(tmp_path: Path, strips: bool) -> None:
+    async def work(page: Page) -> None:
+        await page.get_by_role("link", name="Compare").click()
+        sheet = page.get_by_role("img", name="pictures of").first
+        await sheet.scroll_into_view_if_needed()
+        await expect(sheet).to_have_js_property("complete", True)
+        assert await sheet.evaluate("one => one.naturalWidth") > 0
+        await page.get_by_role("link", name="Restore").click()
+        await page.locator("input[type=file]").first.set_input_files(
+            {"name": "a.png", "mimeType": "image/png", "buffer": png()}
+        )
+        given = page.get_by_alt_text("given, ").first
+        await expect(given).to_have_attribute("src", re.compile("^/lab/zeuxis/api/uploads/"))
+        await expect(given).to_have_js_property("complete", True)
+
+    in_browser(Served(tmp_path, root="" if strips else "/lab/zeuxis"), work, below="/lab/zeuxis", strips=strips)
 
 
 def test_the_lock_file_names_no_registry() -> None:

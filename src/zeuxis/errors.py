@@ -28,10 +28,13 @@ class ZeuxisError(Exception):
 
 
 class Stopped(KeyboardInterrupt):
-    """A training that was stopped ``by`` a signal: what was to be made with it is not."""
+    """A training that was stopped ``by`` a signal: what was to be made with it is not.
 
-    def __init__(self, by: str) -> None:
-        super().__init__(by)
+    ``kept`` says what there is of it, where it was left without saving.
+    """
+
+    def __init__(self, by: str, kept: str = "") -> None:
+        super().__init__(f"{by}, given again: {kept}" if kept else by)
         self.exit_code = exit_code_of(by)
 
 

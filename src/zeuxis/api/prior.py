@@ -28,6 +28,7 @@ from zeuxis.data.cache import cache_dir
 from zeuxis.data.entries import ENTRIES, clean_name
 from zeuxis.data.library import open_source, pinned
 from zeuxis.data.source import Source
+from zeuxis.data.tables_name import tables_named
 from zeuxis.errors import DataError, Stopped, UnknownName, UsageError, WeightsError
 from zeuxis.fetching import named_by
 from zeuxis.game import System
@@ -119,8 +120,9 @@ def _not_fitted(name: str, kind: str, data: str) -> UsageError:
 
 
 def is_folder(data: str) -> bool:
-    """Whether ``data`` are pictures that lie in a folder of the user's."""
-    return clean_name(data) not in ENTRIES and bits_and_folder(clean_name(data))[1] is not None
+    """Whether ``data`` are pictures that lie in a folder of the user's, or in tables."""
+    name = clean_name(data)
+    return name not in ENTRIES and (bits_and_folder(name)[1] is not None or tables_named(name) is not None)
 
 
 def _density(recipe: Recipe | None) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from zeuxis.data.bucketed import endless
 from zeuxis.data.library import Data, data_of
 from zeuxis.data.source import Source
 from zeuxis.data.subset import subset
-from zeuxis.errors import RunInUse, UsageError, WeightsError
+from zeuxis.errors import RunInUse, Stopped, UsageError, WeightsError
 from zeuxis.escaping import word
 from zeuxis.files import at_home
 from zeuxis.game import System
@@ -257,7 +257,13 @@ def train(
             says(too_short(recipe, planned) or long_warmup(trainer.players, planned))
         for line in (*where.lines, start.make_room(where) if ranks.first else None):
             says(line)
-        clock = trainer.run(begin)
+        trainer.signals.kept = lambda: _kept(trainer)
+        try:
+            clock = trainer.run(begin)
+        except KeyboardInterrupt:
+            if trainer.signals.asked is None:
+                raise
+            raise Stopped("SIGINT", _kept(trainer)) from None
     if ranks.first:
         note(folder, recipe, finished=trainer.stop_asked is None)
     for line in trainer.said:
@@ -271,6 +277,15 @@ def train(
         says(too_short(recipe, clock.round))
     notes = tuple(dict.fromkeys([*told, *trainer.said]))  # other processes tell nothing
     return Run(folder, recipe, clock, trainer.stop_asked, len(source.skipped), notes, trainer.began)
+
+
+def _kept(trainer: Trainer) -> str:
+    """What there is of a training that was left at once, by the names of its checkpoints: each is there as a whole."""
+    paths = trainer.checkpoints.paths()
+    if not paths:
+        return f"nothing was saved in {trainer.folder} yet"
+    folder = trainer.folder
+    return f"{folder} keeps iteration {int(paths[-1].name):,}, and zeuxis resume {word(folder)} goes on from there"
 
 
 def _agreed(ranks: Ranks, recipe: Recipe, out: Path | None, fresh: bool, longer: bool) -> RunFolder:

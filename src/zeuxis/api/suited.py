@@ -18,6 +18,7 @@ from zeuxis.data.library import open_source
 from zeuxis.data.pairing import Enlarged, LayoutDrawn, parse_pairing
 from zeuxis.data.published import PUBLISHED
 from zeuxis.data.source import Source
+from zeuxis.data.tables_name import tables_named
 from zeuxis.degrade.language import parse_chain
 from zeuxis.errors import UsageError
 from zeuxis.game import Player, System
@@ -155,12 +156,17 @@ def shown_for(recipe: Recipe, data: str, *, own_damage: bool) -> str | None:
         "fit" in recipe.model_fields_set
         or not line
         or parse_pairing(line) is not None
-        or bits_and_folder(data.partition("|")[0].strip())[1] is None
+        or not _of_any_size(data.partition("|")[0].strip())
     ):
         return None
     if all(part.local for part in parse_chain(line).parts):
         return "patch"
     return None if own_damage else "crop"
+
+
+def _of_any_size(data: str) -> bool:
+    """Whether that is the name of a user's own pictures, which may be of any sizes."""
+    return bits_and_folder(data)[1] is not None or tables_named(data) is not None
 
 
 def _at_scale(recipe: Recipe, chain: str, scale: int) -> str:

@@ -56,6 +56,11 @@ class Progress:
         if self.bar:
             self.bar.stop()
 
+    def abandon(self) -> None:
+        """Give the terminal back as it was, from any thread, without waiting for anything."""
+        if self.bar:
+            self.bar.console.show_cursor(True)
+
     def __call__(self, message: str, fraction: float | None = None, remaining: float | None = None) -> None:
         if remaining is None and fraction is not None:
             remaining = self._remaining(fraction)

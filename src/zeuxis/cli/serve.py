@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import secrets
 import signal
 import socket
@@ -18,6 +19,7 @@ from zeuxis.cli.output import emit, note, say
 from zeuxis.errors import UsageError
 
 EXTRA = "pip install fastapi uvicorn python-multipart"
+SEGMENT = re.compile(r"[A-Za-z0-9._~@-]+")  # of a path, between slashes
 PATIENCE = 5  # seconds that answers have to come to their end when the service is to end
 WHY = {
     errno.EADDRINUSE: "port {port} of {host} is in use already, by another zeuxis serve perhaps: give another --port",
@@ -38,6 +40,10 @@ def serve(
         list[str] | None,
         typer.Option("--name", metavar="HOST", help="Another name by which this machine is called; repeat."),
     ] = None,
+    root: Annotated[
+        str | None,
+        typer.Option("--root-path", metavar="PATH", help="Below which path a proxy has it, e.g. /lab/zeuxis."),
+    ] = None,
     runs: Annotated[
         Path, typer.Option("--runs", metavar="FOLDER", callback=folder, help="Run folders; also where results go.")
     ] = Path("runs"),
@@ -57,6 +63,7 @@ def serve(
         raise UsageError(f"--host {host} lets other machines in: give --token new, or a token of your own")
     if token is not None and token != "new" and len(token) < 16:
         raise UsageError("--token: give sixteen characters at least, or 'new'")
+    below = root_path(root or "/")
     known = secrets.token_urlsafe(24) if token == "new" else token
     require_free(host, port)
     from zeuxis.training.run_lock import run_lock
@@ -68,7 +75,7 @@ def serve(
     # so it must end what is before that as well, or is lost where it comes as soon as the address is told.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with suppress(KeyboardInterrupt), run_lock(home):  # one server and one worker for a folder
-        app = create_app(runs, hosts=(host, *(name or ())), anywhere=anywhere, token=known, device=device)
+        app = create_app(runs, hosts=(host, *(name or ())), anywhere=anywhere, token=known, root=below, device=device)
         address = f"http://{shown}:{port}/"
         if as_json:
             emit({"url": address, "token": known})
@@ -88,6 +95,18 @@ def serve(
         )
         app.state.service.is_ending = lambda: server.should_exit  # so that nobody is waited for who waits for a job
         server.run()
+
+
+def root_path(text: str) -> str:
+    """The path before that of every request, without a slash behind it: "" where there is none.
+
+    Raises :class:`UsageError` for what is no path of an address.
+    """
+    path = text.strip("/")
+    parts = path.split("/") if path else []
+    if not text.startswith("/") or any(not SEGMENT.fullmatch(part) or set(part) == {"."} for part in parts):
+        raise UsageError(f"--root-path {text}: give a path as it stands in the address, such as /lab/zeuxis")
+    return f"/{path}" if path else ""
 
 
 def require_free(host: str, port: int) -> None:

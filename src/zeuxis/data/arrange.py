@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +12,9 @@ from zeuxis.data.class_file import Classes, read_classes
 from zeuxis.data.layouts import Listing, SplitFiles, list_split
 from zeuxis.data.pairs import halves_by_name
 from zeuxis.data.scenes import among_scenes
-from zeuxis.data.source import Skipped
+from zeuxis.data.source import Skipped, tally
 from zeuxis.data.splits import BESIDE, Home, Homes, homes_of, shard_splits
-from zeuxis.data.survey import CLASS_FILE, Survey, survey
+from zeuxis.data.survey import CLASS_FILE, TABLE_BESIDE, Survey, survey
 from zeuxis.errors import DataError
 from zeuxis.escaping import word
 from zeuxis.files import at_home
@@ -31,11 +30,17 @@ class Arranged:
     parts: list[tuple[Home, Listing]]
     ignored: tuple[Skipped, ...]
     said: str
+    tables: tuple[str, ...] = ()  # files of Parquet
     unread: tuple[Skipped, ...] = ()  # among what is ignored, what should say the classes or captions of pictures
 
     def given(self, letter: str) -> dict[str, tuple[Home, Listing]]:
         """The splits that have a home of their own, of one of two unpaired collections or of all ("")."""
         return {home.split: (home, listing) for home, listing in self.parts if home.letter == letter}
+
+    @property
+    def tabled(self) -> bool:
+        """Whether it is tables of pictures, and no pictures by themselves."""
+        return bool(self.tables) and not any(listing.examples or listing.skipped for _, listing in self.parts)
 
     @property
     def unpaired(self) -> bool:
@@ -47,6 +52,7 @@ class Arranged:
         """Of files that should say what pictures are and could not be read, of splits that give something else beside
         their pictures than those to train on, and of pictures whose names say that they are pairs."""
         said = [f"{one.path} says nothing of the pictures: {one.reason}" for one in self.unread]
+        said += [f"{path} is {TABLE_BESIDE}" for path in self.tables[:1]]
         for home, listing in self.parts:
             wanted = self.given(home.letter)["train"][1].gives
             if listing.examples and listing.gives != wanted:
@@ -67,11 +73,8 @@ class Arranged:
 
     def line(self, further: Sequence[Skipped] = ()) -> str:
         """How the folder was read and what is not used of it; ``further`` are what decoding found."""
-        out = Counter(one.kind for one in (*self.skipped, *further))
-        rest = Counter(one.kind for one in self.ignored)
-        not_used = [f"{n} {kind}" for kind, n in (*sorted(out.items()), *sorted(rest.items()))]
         used = sum(len(listing.examples) for _, listing in self.parts) - len(further)
-        return f"read as {self.said}: {used} used; not used: {', '.join(not_used) or 'none'}"
+        return tally(self.said, used, (*self.skipped, *further), self.ignored)
 
 
 def arrange(path: str | Path, factor: int | None = None) -> Arranged:
@@ -136,10 +139,13 @@ class _Arranging:
         texts = [
             Skipped(path, self._why_unused(path), "text") for path in self.found.texts if path not in self.used_texts
         ]
-        not_asked = [*self.found.ignored, *self.unread, *self.unneeded, *texts]
+        tables = [Skipped(path, TABLE_BESIDE, "table") for path in self.found.tables]
+        not_asked = [*self.found.ignored, *tables, *self.unread, *self.unneeded, *texts]
         ignored = sorted(not_asked, key=lambda one: one.path)
         said_of_it = self.homes.said + first.how
-        return Arranged(self.found.root, parts, tuple(ignored), said_of_it, tuple(self.unread))
+        return Arranged(
+            self.found.root, parts, tuple(ignored), said_of_it, tuple(self.found.tables), tuple(self.unread)
+        )
 
     def _part(self, home: Home, said: list[Told] | None) -> tuple[SplitFiles, list[Skipped]]:
         """What lies in ``home``; ``said`` is what metadata beside all splits say of pictures."""

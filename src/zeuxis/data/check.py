@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from PIL import Image
 
-from zeuxis.data.arrange import arrange
+from zeuxis.data.arrange import Arranged, arrange
 from zeuxis.data.bit_depth import bits_and_folder
 from zeuxis.data.decode import PictureDecoder, in_threads
-from zeuxis.data.folder import TRIAL, most_skipped
+from zeuxis.data.folder import TRIAL
 from zeuxis.data.layouts import Example
 from zeuxis.data.picture import FORMATS, IN_FLIGHT, PictureRefused, read_header
+from zeuxis.data.preparing import most_skipped
 from zeuxis.data.source import Array, Skipped
+from zeuxis.data.tables import arranged_tables
+from zeuxis.data.tables_name import TablesName, tables_named
 from zeuxis.spec import Size, height_width
 
 TINY = 16  # pixels: the shorter side below which little can be learnt
@@ -59,8 +63,26 @@ def check(path: str | Path, size: Size | None = None) -> Checked:
     Raises:
         DataError: no folder, or one whose splits cannot be told.
     """
+    with _arranged(path) as (found, bits):
+        return _checked(found, bits, size)
+
+
+@contextmanager
+def _arranged(path: str | Path) -> Iterator[tuple[Arranged, int]]:
+    """What the folder or the tables at ``path`` hold, while this lasts, and where white is in files of 16 bits."""
     bits, folder = bits_and_folder(path)
-    found = arrange(path if folder is None else folder)
+    tables = tables_named(path) if folder is None else None
+    if tables is None:
+        found = arrange(path if folder is None else folder)
+        if not found.tabled:
+            yield found, bits
+            return
+        tables = TablesName(str(found.root))
+    with arranged_tables(tables) as looked:
+        yield looked, bits
+
+
+def _checked(found: Arranged, bits: int, size: Size | None) -> Checked:
     findings = [FileFinding(one.path, one.kind, one.reason, True) for one in found.ignored]
     failed: list[Skipped] = []
     sizes: list[tuple[int, int]] = []

@@ -6,46 +6,22 @@ it (the branch ``refs/convert/parquet``). A repository's programs are neither fe
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from zeuxis.data.cache import cache_dir
 from zeuxis.data.hub_name import HubName
-from zeuxis.errors import DataError, UnknownName
+from zeuxis.data.table_files import TableFile, of_config
+from zeuxis.errors import DataError
 from zeuxis.fetching import require_asked
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 CONVERTED = "refs/convert/parquet"
-SHARD = re.compile(r"(?P<split>.+?)-\d{4,6}-of-\d{4,6}(-\w+)?")
-NUMBER = re.compile(r"(part-)?\d+(-\w+)*")
-
-
-@dataclass(frozen=True)
-class HubFile:
-    """A Parquet file of a repository."""
-
-    path: str
-    bytes: int
-
-    @property
-    def split(self) -> str:
-        """``train`` of data/train-00000-of-00002.parquet, default/train/0000.parquet and train.parquet."""
-        path = PurePosixPath(self.path)
-        if found := SHARD.fullmatch(path.stem):
-            return found["split"]
-        return path.parent.name if NUMBER.fullmatch(path.stem) and path.parent.name else path.stem
-
-    @property
-    def config(self) -> str:
-        """The folder that the split lies in; "default" for ``data`` and for none."""
-        parents = [part for part in PurePosixPath(self.path).parent.parts if part not in (self.split, "data")]
-        return parents[-1] if parents else "default"
 
 
 def client() -> HfApi:
@@ -74,19 +50,12 @@ def settled(name: HubName) -> HubName:
     return replace(name, revision=commit)
 
 
-def files_of(name: HubName) -> list[HubFile]:
+def files_of(name: HubName) -> list[TableFile]:
     """The files of the config that is meant, at the commit of ``name``, by path."""
-    files = _look(name.repo, name.revision)[1]
-    configs = sorted({file.config for file in files})
-    if name.config is not None and name.config not in configs:
-        raise UnknownName(f"config of '{name.repo}'", name.config, configs)
-    if name.config is None and len(configs) > 1 and "default" not in configs:
-        raise DataError(f"'{name}' has several configs: choose one with ,config=NAME ({', '.join(configs)})")
-    wanted = name.config or ("default" if "default" in configs else configs[0] if configs else "")
-    return sorted((file for file in files if file.config == wanted), key=lambda file: file.path)
+    return of_config(name, _look(name.repo, name.revision)[1])
 
 
-def fetched(name: HubName, files: Sequence[HubFile]) -> list[Path]:
+def fetched(name: HubName, files: Sequence[TableFile]) -> list[Path]:
     """``files`` on this machine, downloaded where they are not."""
     require_asked(f"'{name}'")
     home = cache_dir() / "hub"
@@ -109,7 +78,7 @@ def fetched(name: HubName, files: Sequence[HubFile]) -> list[Path]:
         raise _explained(str(name), error) from error
 
 
-def _look(repo: str, revision: str | None) -> tuple[str, list[HubFile]]:
+def _look(repo: str, revision: str | None) -> tuple[str, list[TableFile]]:
     """The commit that ``revision`` means, and its Parquet files."""
     require_asked(f"'hub:{repo}'")
     try:
@@ -120,7 +89,7 @@ def _look(repo: str, revision: str | None) -> tuple[str, list[HubFile]]:
         raise DataError(f"the hub names no commit of '{repo}': try again later")
     siblings = info.siblings or []
     files = [
-        HubFile(s.rfilename, s.size or 0)
+        TableFile(s.rfilename, s.size or 0)
         for s in siblings
         if s.rfilename.endswith(".parquet")
         and ".." not in PurePosixPath(s.rfilename).parts  # it names a local file too

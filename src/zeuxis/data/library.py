@@ -23,6 +23,8 @@ from zeuxis.data.pairing import HALVES, Enlarged, Halves, LayoutDrawn, paired, p
 from zeuxis.data.published import PUBLISHED, PublishedSet, copy_of, require_copy
 from zeuxis.data.source import Source
 from zeuxis.data.subset import subset
+from zeuxis.data.tables import open_tables
+from zeuxis.data.tables_name import tables_named
 from zeuxis.data.unpaired import UnpairedSource
 from zeuxis.data.unpaired_name import ARROW, two_collections
 from zeuxis.data.worlds.faces import Faces
@@ -71,8 +73,9 @@ def open_source(name: str | Path, size: Size | None = None, split: str = "train"
     that many pixels a side, or height and width.
 
     A known name goes before a folder of the same name; ``./NAME`` is the folder, which may also lie in
-    ``$ZEUXIS_DATA``, ``bits12:FOLDER`` one whose files of 16 bits hold 12 (`zeuxis.data.bit_depth`),
-    ``hub:OWNER/NAME`` a dataset of the Hugging Face hub (`zeuxis.data.hub_name`). Of the papers' own sets
+    ``$ZEUXIS_DATA``, ``bits12:FOLDER`` one whose files of 16 bits hold 12 (`zeuxis.data.bit_depth`). A file of Parquet
+    and a folder of such are tables of pictures, also spelled ``parquet:PATH`` (`zeuxis.data.tables_name`);
+    ``hub:OWNER/NAME`` is a dataset of the Hugging Face hub (`zeuxis.data.hub_name`). Of the papers' own sets
     (`zeuxis.data.published`) a copy is opened that is here already. What follows a bar degrades the pictures into
     sources of pairs: ``"fashion-mnist | blur:2 | noise:0.1"``, or says which pairs the data hold
     (`zeuxis.data.pairing`): ``"scenes | layout"``. ``"A -> B"`` are two collections of which no two belong together:
@@ -148,6 +151,8 @@ def _opened(name: str | Path, size: Size | None, split: str, chosen: Fit) -> Sou
         if pairing is not None:
             return paired(open_source(clean.strip(), size, split, chosen), pairing)
         return DegradedSource(open_source(clean.strip(), size, split, chosen), parse_chain(degradations), split)
+    if (tables := tables_named(text)) is not None:
+        return open_tables(tables, size, split, chosen)
     if text.startswith(PREFIX):
         return open_hub(parse_hub_name(text), size, split, chosen)
     if at_home(name).is_file():

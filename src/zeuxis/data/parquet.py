@@ -1,4 +1,8 @@
-"""Parquet files as plain rows. pyarrow reads them, and belongs to the extra ``data``."""
+"""Parquet files as plain rows. pyarrow reads them, and belongs to the extra ``data``.
+
+A file is read from its first row group to its last, a few rows at a time: memory holds one page of each column (some
+MB as files are usually written), however large the file is. What lies in a damaged row group is lost, and no more.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from zeuxis.data.refused import LFS
 from zeuxis.errors import DataError, UsageError
 
 AT_ONCE = 64  # rows in memory
+AT_ONCE_BYTES = 64 << 20  # of rows in memory, if each were as large as all of its row group
+BUFFER = 1 << 20  # bytes that are read at a time
+MOST_ROWS = 50_000_000  # of a file: it is its word that is taken for their number
 ColumnKind = Literal["image", "integer", "text", "other"]
 
 
@@ -24,10 +32,17 @@ class Column:
     class_names: tuple[str, ...] = ()  # of integers that number classes, where the file names them
 
 
-def require_pyarrow() -> None:
-    """Raise :class:`UsageError` where pyarrow is not installed."""
+@dataclass(frozen=True)
+class LostRow:
+    """A row that cannot be read, and why."""
+
+    reason: str
+
+
+def require_pyarrow(what: str = "datasets of the hub are") -> None:
+    """Raise :class:`UsageError` where pyarrow is not installed; ``what`` needs it."""
     if importlib.util.find_spec("pyarrow") is None:
-        raise UsageError("datasets of the hub are read with pyarrow, which is not installed: pip install pyarrow")
+        raise UsageError(f"{what} read with pyarrow, which is not installed: pip install pyarrow")
 
 
 def columns(path: Path) -> list[Column]:
@@ -49,15 +64,23 @@ def columns(path: Path) -> list[Column]:
         feature = features.get(field.name)
         feature = feature if isinstance(feature, dict) else {}
         names = feature.get("names")
+        of_list = pa.types.is_list(field.type) or pa.types.is_large_list(field.type)
         kind: ColumnKind = "other"
         if feature.get("_type") == "Image" or _holds_files(field.type):
             kind = "image"
-        elif pa.types.is_integer(field.type) or pa.types.is_boolean(field.type):
+        elif pa.types.is_integer(_values(field.type)) or pa.types.is_boolean(_values(field.type)):
             kind = "integer"
-        elif _is_text(field.type) or (pa.types.is_list(field.type) and _is_text(field.type.value_type)):
+        elif _is_text(_values(field.type)) or (of_list and _is_text(field.type.value_type)):
             kind = "text"
         found.append(Column(field.name, kind, tuple(map(str, names)) if isinstance(names, list) else ()))
     return found
+
+
+def _values(kind: Any) -> Any:
+    """The type of what a column holds, where it is kept as numbers in a list of all values (categories of pandas)."""
+    import pyarrow as pa  # noqa: PLC0415
+
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _is_text(kind: Any) -> bool:
@@ -79,29 +102,66 @@ def _features(metadata: Mapping[bytes, bytes]) -> dict[str, Any]:
     """What the hub's own library noted of the columns; nothing where it noted nothing that can be read."""
     try:
         found = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
-    except (ValueError, KeyError, TypeError):  # notes are a convenience: the types of the columns remain
+    except (ValueError, KeyError, TypeError, RecursionError):  # a convenience: the types of the columns remain
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def rows(path: Path, wanted: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-    """The rows of a file as plain values, with the columns ``wanted``.
+def rows(path: Path, wanted: Sequence[str]) -> Iterator[Mapping[str, Any] | LostRow]:
+    """The rows of a file as plain values, with those of the columns ``wanted`` that it has.
 
     Raises:
-        DataError: the file is damaged.
+        DataError: the file as a whole cannot be read.
     """
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(AT_ONCE, columns=list(wanted)):
-                yield from batch.to_pylist()
+        file = pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise _damaged(path, error) from error
+    with file:
+        if (n := file.metadata.num_rows) > MOST_ROWS:
+            raise DataError(f"'{path}' says that it has {n:,} rows: at most {MOST_ROWS:,} are read, divide it")
+        for number in range(file.num_row_groups):
+            group, read = file.metadata.row_group(number), 0
+            try:
+                for batch in file.iter_batches(_at_once(group), row_groups=[number], columns=list(wanted)):
+                    yield from _plain(batch)
+                    read += batch.num_rows
+            except (pa.ArrowException, OSError) as error:
+                lost = LostRow(f"row group {number} of '{path.name}' is damaged: {' '.join(str(error).split())[:200]}")
+                yield from (lost for _ in range(read, group.num_rows))
+
+
+def _plain(batch: Any) -> Iterator[Mapping[str, Any] | LostRow]:
+    """The rows of a batch; a text that is none costs its own row."""
+    for k in range(batch.num_rows):
+        try:
+            (row,) = batch.slice(k, 1).to_pylist()
+        except UnicodeDecodeError:
+            yield LostRow("its text is not UTF-8")
+        else:
+            yield row
+
+
+def _at_once(group: Any) -> int:
+    """How many rows to have in memory: a value may be as large as all that is kept of its column."""
+    most = max((group.column(k).total_uncompressed_size for k in range(group.num_columns)), default=0)
+    return max(1, min(AT_ONCE, AT_ONCE_BYTES // max(1, most)))
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(
-        f"'{path}' cannot be read as Parquet ({' '.join(str(error).split())}): delete it to fetch it again"
-    )
+    why = " ".join(str(error).split())
+    if _start(path) == LFS:
+        return DataError(f"'{path}' is a pointer of Git LFS and not the table itself: git lfs pull fetches it")
+    return DataError(f"'{path}' cannot be read as Parquet ({why}): delete it and get it again")
+
+
+def _start(path: Path) -> bytes:
+    """How a file begins, as far as that can be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(LFS))
+    except OSError:
+        return b""

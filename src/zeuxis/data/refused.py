@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+LFS = b"version https://git-lfs"
 IMPOSTORS = {  # how files begin that often lie where a picture should
-    b"version https://git-lfs": "a pointer of Git LFS: fetch the picture with git lfs pull",
+    LFS: "a pointer of Git LFS: fetch the picture with git lfs pull",
     b"<!doctype html": "a page of HTML",
     b"<html": "a page of HTML",
     b"<?xml": "XML, perhaps SVG: convert it to PNG",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as attribute
@@ -48,6 +49,13 @@ class Skipped:
     def picture(self) -> bool:
         """Whether it was meant as a picture."""
         return self.kind not in NO_PICTURES
+
+
+def tally(said: str, used: int, out: Iterable[Skipped], rest: Iterable[Skipped] = ()) -> str:
+    """The line that says how data were read (``said``), how many are used, and what is ``out`` or no picture at all."""
+    kinds = [Counter(one.kind for one in each) for each in (out, rest)]
+    not_used = [f"{n} {kind}" for each in kinds for kind, n in sorted(each.items())]
+    return f"read as {said}: {used} used; not used: {', '.join(not_used) or 'none'}"
 
 
 CHOSEN = frozenset({"stray", "unnamed", "beside", "repeated"})  # pictures that a layout has no place for

@@ -1,8 +1,9 @@
 """Every file of a folder, looked at once and put where it belongs: nothing is passed over without a reason.
 
-A link is followed where it leads to something inside the folder. A folder elsewhere is not: what it holds is listed
-as not used. A file counts as a picture that cannot be used (``skipped``) where it is one, in a form that is not read;
-what nobody would take for one (``ignored``) is listed too.
+A link is followed where it leads to something inside the folder, and where the hub's own client keeps downloads to
+their files. A folder elsewhere is not: what it holds is listed as not used. A file counts as a picture that cannot be
+used (``skipped``) where it is one, in a form that is not read; what nobody would take for one (``ignored``) is listed
+too.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from stat import S_ISREG
 
+from zeuxis.data.hub_name import COMMIT
 from zeuxis.data.picture import SUFFIXES, UNREAD
 from zeuxis.data.png_chunks import SIGNATURE
 from zeuxis.data.source import Skipped
+from zeuxis.data.tables_name import SUFFIX as TABLE_SUFFIX
 
 OUTSIDE = "leads outside the folder: copy the file in"
 ARCHIVES = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip", ".rar", ".7z", ".tfrecord", ".gz")
-COLUMNS = {  # files of tables of pictures, and how those are read
-    ".parquet": "a table of Parquet: those of the hub are read there (hub:OWNER/NAME); others write out as pictures",
+TABLE_BESIDE = "a table of Parquet beside pictures, of which those are read: --data parquet:FOLDER reads tables"
+COLUMNS = {  # files of other tables of pictures, and how those are read
     ".arrow": "a table of Arrow, as the library datasets saves it: give its rows from Python, zx.train(data=[...])",
 }
 SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"})
@@ -52,6 +55,7 @@ class Survey:
     root: Path
     pictures: list[str] = field(default_factory=list)
     shards: list[str] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)  # pictures that cannot be used; folders, with a / behind
     ignored: list[Skipped] = field(default_factory=list)  # all else
@@ -73,7 +77,7 @@ def survey(root: Path) -> Survey:
                     waiting.append((path, linked or entry.is_symlink()))
             else:
                 _place(found, path, entry)
-    for paths in (found.pictures, found.shards, found.texts):
+    for paths in (found.pictures, found.shards, found.tables, found.texts):
         paths.sort()
     for listed in (found.skipped, found.ignored):
         listed.sort(key=lambda one: one.path)
@@ -176,6 +180,8 @@ def _place(found: Survey, path: str, entry: os.DirEntry[str]) -> None:
         found.skipped.append(Skipped(path, reason, "unsupported"))
     elif suffix in TEXTS or low in (CLASS_FILE, PROMPTS):
         found.texts.append(path)
+    elif suffix == TABLE_SUFFIX:
+        found.tables.append(path)
     elif suffix in COLUMNS:
         found.ignored.append(Skipped(path, COLUMNS[suffix], "table"))
     elif low.endswith(ARCHIVES):
@@ -201,7 +207,7 @@ def _is_page(path: Path) -> bool:
 
 def _unusable(root: Path, path: Path, link: bool) -> tuple[str, str] | None:
     """Why a file cannot be opened, with one word for it."""
-    if link and not is_inside(root, path):
+    if link and not is_inside(root, path) and not _is_blob(root, path):
         return OUTSIDE, "outside"
     try:
         mode = os.stat(path).st_mode  # noqa: PTH116  (Path's own cannot be told from a link that leads nowhere)
@@ -220,6 +226,16 @@ def is_inside(root: Path, path: Path) -> bool:
         return path.resolve().is_relative_to(root)
     except (OSError, ValueError, RuntimeError):  # a name that is no name, or links that go in circles
         return False
+
+
+def _is_blob(root: Path, path: Path) -> bool:
+    """Whether a link leads to where the hub's own client keeps the files of the download that ``root`` is (a part of):
+    datasets--OWNER--NAME/snapshots/COMMIT/ holds links into datasets--OWNER--NAME/blobs/."""
+    for commit in (root, *root.parents):
+        home = commit.parent.parent
+        if commit.parent.name == "snapshots" and COMMIT.fullmatch(commit.name) and home.name.startswith("datasets--"):
+            return is_inside(home / "blobs", path)
+    return False
 
 
 def _magic(path: Path) -> str | None:

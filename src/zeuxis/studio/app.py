@@ -51,6 +51,7 @@ def create_app(
     hosts: Iterable[str] = (),
     anywhere: bool = False,
     token: str | None = None,
+    root: str = "",
     device: str = "cpu",
     supervised: bool = True,
     most_jobs: int = 256,
@@ -60,7 +61,7 @@ def create_app(
 
     Args:
         runs: run folders; what the service makes lies in its folder ``studio``.
-        hosts, anywhere, token: see :class:`zeuxis.studio.guard.Guard`.
+        hosts, anywhere, token, root: see :class:`zeuxis.studio.guard.Guard`.
         device: where models compute.
         supervised: whether a worker's process is started with it; without, somebody else works at its queue.
         most_jobs: that wait and run at a time.
@@ -92,11 +93,12 @@ def create_app(
         openapi_url="/api/openapi.json",
         docs_url=None,  # both would load scripts from elsewhere
         redoc_url=None,
+        servers=[{"url": root}] if root else None,
         lifespan=lifespan,
         responses=REFUSALS,  # type: ignore[arg-type]
     )
     app.state.supervisor = supervisor
-    app.state.service = Service(folders, queue, wake)
+    app.state.service = Service(folders, queue, wake, root)
     app.state.a1111_model, app.state.a1111_jobs = a1111.FIRST, set()
     for part in PARTS:
         app.include_router(part)
@@ -104,7 +106,7 @@ def create_app(
     app.add_api_route("/", page, methods=looks, response_class=Response, include_in_schema=False)
     app.add_api_route("/assets/{name}", asset, methods=looks, response_class=Response, include_in_schema=False)
     add_error_handlers(app)
-    app.add_middleware(Guard, hosts=tuple(hosts), anywhere=anywhere, token=token, most=most_body)
+    app.add_middleware(Guard, hosts=tuple(hosts), anywhere=anywhere, token=token, most=most_body, root=root)
     return app
 
 

@@ -53,6 +53,7 @@ class Guard:
         app: what is guarded.
         hosts: names beside those of loopback by which this service is called; an address is taken where ``anywhere``.
         anywhere: whether the service listens beyond loopback.
+        root: the path below which a proxy has this service ("/lab/zeuxis"), which may stand before every path or not.
         token: what a request must know then; by ``Authorization`` (Bearer, or Basic's password), the cookie that
             ``/?token=...`` sets, or that query itself.
     """
@@ -64,14 +65,17 @@ class Guard:
         anywhere: bool = False,
         token: str | None = None,
         most: int = MOST_BODY,
+        root: str = "",
     ) -> None:
-        self.app, self.anywhere, self.token, self.most = app, anywhere, token, most
+        self.app, self.anywhere, self.token, self.most, self.root = app, anywhere, token, most, root
         self.hosts = frozenset(name.casefold() for name in (*LOOPBACK, *hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
+        bare = bool(self.root) and scope.get("path") == self.root
+        scope = self._below(scope)
         started, taken = False, 0
 
         async def receiving() -> Message:
@@ -92,14 +96,16 @@ class Guard:
                 for name, value in ALWAYS.items():
                     headers[name] = value
                 if self._sets_cookie(scope):
-                    headers.append(
-                        "Set-Cookie", f"{cookie_name(scope)}={self.token}; HttpOnly; SameSite=Strict; Path=/"
-                    )
+                    kept = f"{cookie_name(scope)}={self.token}; HttpOnly; SameSite=Strict; Path={self.root or '/'}"
+                    headers.append("Set-Cookie", kept)
             await send(message)
 
         refusal = self._refusal(scope)
         if refusal is not None:
             await answer(sending, *refusal)
+            return
+        if bare:  # relative addresses of the page are read from the slash behind it
+            await onward(sending, f"{self.root}/", scope.get("query_string", b""))
             return
         try:
             await self.app(scope, receiving, sending)
@@ -113,6 +119,13 @@ class Guard:
         if taken > self.most and not started:
             taken = 0
             await answer(sending, 413, self._too_much())
+
+    def _below(self, scope: Scope) -> Scope:
+        """The request as it is without :attr:`root`, where a proxy left that before the path."""
+        path = scope.get("path", "")
+        if not self.root or not (path == self.root or path.startswith(f"{self.root}/")):
+            return scope
+        return {**scope, "path": path[len(self.root) :] or "/", "root_path": ""}
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         """Status and reason where a request is not let in."""
@@ -205,6 +218,13 @@ async def answer(send: Send, status: int, message: str, type: str = "refused", c
         headers.append((b"www-authenticate", b"Bearer"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def onward(send: Send, path: str, query: bytes) -> None:
+    """Where to ask instead."""
+    place = path.encode() + (b"?" + query if query else b"")
+    await send({"type": "http.response.start", "status": 307, "headers": [(b"location", place)]})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def error_body(message: str, type: str, param: str | None, code: str | None) -> dict[str, Any]:

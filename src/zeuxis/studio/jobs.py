@@ -40,7 +40,12 @@ def upload(service: TheService, picture: UploadFile) -> UploadResponse:
     with Image.open(io.BytesIO(png)) as shown:
         width, height = shown.size
     return UploadResponse(
-        upload=name, url=f"/api/uploads/{name}", width=width, height=height, record=record, notes=not_kept(content)
+        upload=name,
+        url=f"{service.root}/api/uploads/{name}",
+        width=width,
+        height=height,
+        record=record,
+        notes=not_kept(content),
     )
 
 
@@ -62,7 +67,7 @@ def forget(service: TheService, name: Name) -> Response:
 def submit(service: TheService, asked: AnyJob) -> JobResponse:
     """Ask for something; the answer says under which id it is followed."""
     job = service.submit(asked)
-    return job_response(job, service.queue.ahead(job.id))
+    return job_response(job, service.queue.ahead(job.id), service.root)
 
 
 @routes.get("/jobs")
@@ -76,13 +81,16 @@ def newest(
     """Jobs, the newest first; those ``before`` another, for the next page."""
     if before is not None:
         service.job(before)  # one that was forgotten has no place among the others
-    return [job_response(job, service.queue.ahead(job.id)) for job in service.queue.newest(n, before, state, kind)]
+    return [
+        job_response(job, service.queue.ahead(job.id), service.root)
+        for job in service.queue.newest(n, before, state, kind)
+    ]
 
 
 @routes.get("/jobs/{name}")
 def job(service: TheService, name: Name) -> JobResponse:
     """A job as it stands."""
-    return job_response(service.job(name), service.queue.ahead(name))
+    return job_response(service.job(name), service.queue.ahead(name), service.root)
 
 
 @routes.post("/jobs/{name}/cancel")
@@ -93,14 +101,14 @@ def cancel(service: TheService, name: Name) -> JobResponse:
     """
     service.job(name)
     service.queue.cancel(name)
-    return job_response(service.job(name), 0)
+    return job_response(service.job(name), 0, service.root)
 
 
 @routes.post("/jobs/{name}/resume")
 def resume(service: TheService, name: Name) -> JobResponse:
     """Queue a training (or a measurement) again that was cancelled or has failed: it goes on from its checkpoint."""
     found = service.resume(name)
-    return job_response(found, service.queue.ahead(name))
+    return job_response(found, service.queue.ahead(name), service.root)
 
 
 @routes.delete("/jobs/{name}", status_code=204)
@@ -161,8 +169,11 @@ async def _events(service: Service, name: str) -> AsyncIterator[str | None]:
         for number, png in service.queue.partials(name, shown):
             shown = number + 1
             text = base64.b64encode(png).decode()  # for who comes when the job has ended, and it with it
-            yield event("partial", {"number": number, "url": f"/api/jobs/{name}/partials/{number}", "b64_json": text})
-        answer = job_response(found, service.queue.ahead(name)).model_dump_json()
+            yield event(
+                "partial",
+                {"number": number, "url": f"{service.root}/api/jobs/{name}/partials/{number}", "b64_json": text},
+            )
+        answer = job_response(found, service.queue.ahead(name), service.root).model_dump_json()
         if found.has_ended:
             yield written("end", answer)
         elif answer != last:

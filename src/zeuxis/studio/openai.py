@@ -174,7 +174,8 @@ async def _answered(
     done = await service.ended(job.id, request.is_disconnected)
     if done.result is None:
         raise JobFailed(done)
-    base = None if asked.response_format != "url" else f"{str(request.base_url).rstrip('/')}/api/jobs/{done.id}/files"
+    here = f"{str(request.base_url).rstrip('/')}{service.root}"
+    base = None if asked.response_format != "url" else f"{here}/api/jobs/{done.id}/files"
     return ImagesResponse(
         created=int(done.created),
         data=await run_in_threadpool(lambda: [_image(service, done, k, base) for k in range(done.pictures)]),

@@ -187,11 +187,11 @@ class StatusResponse(BaseModel):
     moving: list[str]
 
 
-def job_response(job: Job, ahead: int) -> JobResponse:
-    """A job as the API has it."""
+def job_response(job: Job, ahead: int, root: str) -> JobResponse:
+    """A job as the API has it; ``root`` stands before the addresses of its pictures."""
     found = job.model_dump()
     if found["result"] is not None:
-        base = f"/api/jobs/{job.id}/files"
+        base = f"{root}/api/jobs/{job.id}/files"
         pictures = [{**each, "url": f"{base}/{each['file']}"} for each in found["result"]["pictures"]]
         found["result"] = {**found["result"], "pictures": pictures}
     return JobResponse.model_validate({**found, "ahead": ahead})

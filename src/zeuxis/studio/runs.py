@@ -14,10 +14,9 @@ from zeuxis.api.learning import Answer, is_learning
 from zeuxis.recipe import Claim
 from zeuxis.studio.datasets import Datasets
 from zeuxis.studio.folders import FOLDER, Folders
-from zeuxis.studio.queue import JobQueue
 from zeuxis.studio.removal import lay_aside
 from zeuxis.studio.run_files import RunFiles, known_runs, run_called
-from zeuxis.studio.service import TheService
+from zeuxis.studio.service import Service, TheService
 from zeuxis.studio.training_requests import last_jobs
 
 routes = APIRouter(prefix="/api/runs", tags=["runs"])
@@ -100,7 +99,7 @@ def runs(service: TheService) -> list[RunResponse]:
 @routes.get("/{name}")
 def run(service: TheService, name: AnyName) -> RunDetailResponse:
     """One of them."""
-    return _detail(run_called(name, service.runs), service.folders, service.queue)
+    return _detail(run_called(name, service.runs), service)
 
 
 @routes.delete("/{name}")
@@ -119,7 +118,7 @@ def curves(service: TheService, name: AnyName) -> CurvesResponse:
 @routes.get("/{name}/previews")
 def previews(service: TheService, name: AnyName) -> list[PreviewResponse]:
     """Its preview sheets, from the first to the newest."""
-    return _previews(run_called(name, service.runs))
+    return _previews(run_called(name, service.runs), service.root)
 
 
 @routes.get("/{name}/previews/{file}", response_class=FileResponse)
@@ -156,24 +155,26 @@ def _title_of(data: str, folders: Folders) -> str:
     return f"{titles.get(clean, clean)}{bar}{chain}"
 
 
-def _detail(one: RunFiles, folders: Folders, queue: JobQueue) -> RunDetailResponse:
+def _detail(one: RunFiles, service: Service) -> RunDetailResponse:
     log = one.log()
     learning = is_learning(one.held_out(), logged=bool(log), finished=one.finished)
     return RunDetailResponse.model_validate(
         {
-            **_facts(one, folders, last_jobs(queue)),
+            **_facts(one, service.folders, last_jobs(service.queue)),
             "about": one.recipe.about,
             "claim": one.recipe.claim,
             "columns": list(one.curves()),
-            "previews": _previews(one),
+            "previews": _previews(one, service.root),
             "events": one.events()[-MOST_EVENTS:],
             "learning": {"answer": learning.answer, "reason": learning.reason},
         }
     )
 
 
-def _previews(one: RunFiles) -> list[PreviewResponse]:
+def _previews(one: RunFiles, root: str) -> list[PreviewResponse]:
     return [
-        PreviewResponse(file=name, url=f"/api/runs/{one.name}/previews/{name}", iteration=int(name.partition(".")[0]))
+        PreviewResponse(
+            file=name, url=f"{root}/api/runs/{one.name}/previews/{name}", iteration=int(name.partition(".")[0])
+        )
         for name in one.previews()
     ]

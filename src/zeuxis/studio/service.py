@@ -60,11 +60,12 @@ class ServiceEnding(Exception):
 class Service:
     """The folders, the queue, and ``wake``, which tells the workers that there is work.
 
+    ``root`` is the path below which a proxy has it ("/lab/zeuxis"); addresses in answers begin with it.
     ``is_ending`` is whether the server is to end: then nobody is kept waiting.
     """
 
-    def __init__(self, folders: Folders, queue: JobQueue, wake: Callable[[], None]) -> None:
-        self.folders, self.queue, self.wake = folders, queue, wake
+    def __init__(self, folders: Folders, queue: JobQueue, wake: Callable[[], None], root: str = "") -> None:
+        self.folders, self.queue, self.wake, self.root = folders, queue, wake, root
         self.is_ending: Callable[[], bool] = lambda: False
 
     @property

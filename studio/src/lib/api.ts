@@ -105,8 +105,18 @@ export type Job = {
 // What was wrong, in the service's words.
 export class Refused extends Error {}
 
+// Where the page lies: a proxy may have it below a path ("/lab/zeuxis/"), and nothing else of its host is asked.
+const BASE = new URL(".", document.baseURI).pathname;
+
+// An address of the service ("/api/...") as it is below that path; others stay.
+export const here = (path: string): string => (path.startsWith("/api/") && !path.startsWith(`${BASE}api/`) ? BASE + path.slice(1) : path);
+
+// What the service says, with the addresses in it as they are below that path.
+const parsed = (text: string): unknown =>
+  JSON.parse(text, (key: string, value: unknown) => (key === "url" && typeof value === "string" ? here(value) : value));
+
 export async function answered<T>(response: Response): Promise<T> {
-  if (response.ok) return (await response.json()) as T;
+  if (response.ok) return parsed(await response.text()) as T;
   let message = `the service answered ${response.status}`;
   try {
     message = ((await response.json()) as { error: { message: string } }).error.message;
@@ -118,7 +128,7 @@ export async function answered<T>(response: Response): Promise<T> {
 
 export async function asked(path: string, how?: RequestInit): Promise<Response> {
   try {
-    return await fetch(path, how);
+    return await fetch(here(path), how);
   } catch {
     throw new Refused("the service does not answer: is zeuxis serve still running?");
   }
@@ -178,12 +188,12 @@ export function follow(id: string, told: Told): () => void {
 
 function streamed(id: string, told: Told, release: () => void): () => void {
   let after = (): void => {};
-  const events = new EventSource(`/api/jobs/${id}/events`);
+  const events = new EventSource(here(`/api/jobs/${id}/events`));
   const close = (): void => {
     events.close();
     release();
   };
-  const read = (event: Event): Job => JSON.parse((event as MessageEvent<string>).data) as Job;
+  const read = (event: Event): Job => parsed((event as MessageEvent<string>).data) as Job;
   events.addEventListener("job", (event) => told.job(read(event)));
   events.addEventListener("partial", (event) =>
     told.partial?.(`data:image/png;base64,${(JSON.parse((event as MessageEvent<string>).data) as { b64_json: string }).b64_json}`),
