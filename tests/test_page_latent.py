@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from browsing import PHONE, in_browser, needs_chromium
 from playwright.async_api import Page, expect
-from serving import Served, service_at_work
+from serving import Served, png, service_at_work
 
 pytestmark = needs_chromium
 
@@ -47,6 +47,32 @@ def test_a_slider_moves_the_picture_and_only_what_is_kept_stays(served: Served) 
             await asyncio.sleep(0.02)
 
     in_browser(served, work, PHONE)
+
+
+def test_a_picture_is_projected_by_steps_that_can_be_stopped(served: Served) -> None:
+    async def work(page: Page) -> None:
+        await opened(page, "Project")
+        await page.get_by_role("button", name="Project", exact=True).last.click()
+        await page.get_by_label("label").select_option("Sandal")
+        await page.get_by_role("button", name="Project", exact=True).last.click()
+        await expect(page.get_by_role("alert")).to_have_text("give a picture to look for")
+        picture = {"name": "a.png", "mimeType": "image/png", "buffer": png(28, 28)}
+        await page.get_by_label("The picture that is looked for").locator("input[type=file]").set_input_files(picture)
+        await page.get_by_alt_text("given, 28 by 28").wait_for()
+        await page.get_by_label("Steps").fill("2")
+        await page.get_by_role("button", name="Project", exact=True).last.click()
+        first = page.get_by_label("A job").last
+        await expect(first.get_by_text("dB from the picture")).to_be_visible()
+        await expect(first.locator("pre")).to_contain_text("--steps 2")
+        await expect(first.get_by_role("link", name="Save project-0000.safetensors")).to_be_visible()
+        await page.get_by_label("Steps").fill("1000")
+        await page.get_by_role("button", name="Project", exact=True).last.click()
+        await page.get_by_label("A job").first.get_by_role("button", name="Stop").click()
+        await expect(page.get_by_text("stopped")).to_be_visible()
+
+    in_browser(served, work)
+    stopped, done = [job for job in served.service.queue.newest(50) if job.kind == "project"]
+    assert (stopped.state, done.state) == ("cancelled", "done") and done.request["condition"] == {"label": "Sandal"}
 
 
 def test_favourites_have_children_of_the_class_that_was_chosen(served: Served) -> None:

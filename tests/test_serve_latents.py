@@ -146,6 +146,47 @@ def test_generations_are_bred_from_any_that_is_there(served: Served, command: Co
     assert third["result"]["facts"]["generation"] == 2 and third["request"]["model"] == "cvae"
 
 
+def test_a_picture_is_projected_and_its_command_does_the_same(served: Served, command: Command) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (20, 16), (200, 40, 60)).save(out, "PNG")
+    picture = {"upload": served.upload(out.getvalue())}
+    job = made(served, kind="project", model="styles", picture=picture, steps=3, seed=4, each_layer=True)
+    result = job["result"]
+    assert result["facts"]["features"] == "pixels" and result["facts"]["psnr"] > 0
+    assert result["facts"]["after"]["pixels"] < result["facts"]["before"]["pixels"]
+    assert "its middle was brought to that" in result["notes"][0]
+    latent, page = result["files"]
+    words, again = shlex.split(result["command"]), served.runs / "projected.png"
+    assert command(*words[1:], "--out", again)[0] == 0
+    assert again.read_bytes() == served.file(job).read_bytes()
+    for name, file in ((latent, again.with_suffix(".safetensors")), (page, again.with_name("projected-beside.png"))):
+        assert served.client.get(f"/api/jobs/{job['id']}/files/{name}").content == file.read_bytes()
+    told = made(served, kind="project", model="cvae", picture=picture, steps=1, condition={"label": "Bag"})
+    assert told["result"]["command"].endswith("--seed 0 --label Bag")
+    silent = served.done(kind="project", model="cvae", picture=picture, steps=1)
+    assert silent["state"] == "failed" and "say which label" in silent["error"]
+
+
+def test_a_projection_ends_where_it_is_not_wanted_any_more(
+    served: Served, digit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, reports = latent_tasks.project, list[str]()
+
+    def left(model: Any, picture: Any, *, report: Any, **more: Any) -> Any:
+        def told(message: str, share: float | None) -> None:
+            reports.append(message)
+            if message.startswith("step 1 "):
+                served.service.queue.cancel(served.service.queue.newest(1)[0].id)
+            report(message, share)
+
+        return plain(model, picture, report=told, **more)
+
+    monkeypatch.setattr(latent_tasks, "project", left)
+    job = served.done(kind="project", model="styles", picture=digit, steps=1000)
+    assert job["state"] == "cancelled" and job["result"] is None
+    assert sum(message.startswith("step ") for message in reports) == 1
+
+
 def test_what_cannot_be_done_is_refused_in_words(served: Served, digit: Any, along: str) -> None:
     cvae = {"model": "cvae"}
     move = {"kind": "move", "model": "linear", "directions": along}
@@ -153,6 +194,11 @@ def test_what_cannot_be_done_is_refused_in_words(served: Served, digit: Any, alo
     waiting = served.submit(kind="breed", model="linear")["id"]
     for asked, what in (
         ({"kind": "walk", "model": "perlin", "seeds": [1, 2]}, "decodes no latents"),
+        ({"kind": "project", "model": "vqgan", "picture": digit}, "entries of a table"),
+        ({"kind": "project", "model": "kl-autoencoder-scenes", "picture": digit}, "draws no latents"),
+        ({"kind": "project", **cvae, "picture": digit, "each_layer": True}, "no style space"),
+        ({"kind": "project", **cvae, "picture": {"upload": "0" * 16}}, "there is no upload"),
+        ({"kind": "project", **cvae, "picture": digit, "steps": 1001}, "steps"),
         ({"kind": "walk", "model": "vqgan", "seeds": [1, 2]}, "entries of a table"),
         ({"kind": "walk", **cvae, "seeds": [1]}, "two latents or more"),
         ({"kind": "walk", **cvae, "seeds": [1, 2], "frames": 512}, "513 frames: at most 512"),

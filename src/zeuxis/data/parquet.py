@@ -126,7 +126,7 @@ def rows(path: Path, wanted: Sequence[str]) -> Iterator[Mapping[str, Any] | Lost
         for number in range(file.num_row_groups):
             group, read = file.metadata.row_group(number), 0
             try:
-                for batch in file.iter_batches(_at_once(group), row_groups=[number], columns=list(wanted)):
+                for batch in file.iter_batches(_at_once(group, wanted), row_groups=[number], columns=list(wanted)):
                     yield from _plain(batch)
                     read += batch.num_rows
             except (pa.ArrowException, OSError) as error:
@@ -136,18 +136,21 @@ def rows(path: Path, wanted: Sequence[str]) -> Iterator[Mapping[str, Any] | Lost
 
 def _plain(batch: Any) -> Iterator[Mapping[str, Any] | LostRow]:
     """The rows of a batch; a text that is none costs its own row."""
-    for k in range(batch.num_rows):
-        try:
-            (row,) = batch.slice(k, 1).to_pylist()
-        except UnicodeDecodeError:
-            yield LostRow("its text is not UTF-8")
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:  # before any was given
+        if batch.num_rows > 1:
+            for k in range(batch.num_rows):
+                yield from _plain(batch.slice(k, 1))
         else:
-            yield row
+            yield LostRow("its text is not UTF-8")
 
 
-def _at_once(group: Any) -> int:
+def _at_once(group: Any, wanted: Sequence[str]) -> int:
     """How many rows to have in memory: a value may be as large as all that is kept of its column."""
-    most = max((group.column(k).total_uncompressed_size for k in range(group.num_columns)), default=0)
+    kept = (group.column(k) for k in range(group.num_columns))
+    read = (one.total_uncompressed_size for one in kept if one.path_in_schema.partition(".")[0] in wanted)
+    most = max(read, default=0)
     return max(1, min(AT_ONCE, AT_ONCE_BYTES // max(1, most)))
 
 

@@ -136,6 +136,14 @@ def move_command(
     return shlex.join([*words, *(word for way in along for word in _option("--direction", way))])
 
 
+def project_command(request: Mapping[str, Any], picture: Path, condition: Mapping[str, Any]) -> str:
+    """``zeuxis project ...``."""
+    words = ["zeuxis", "project", request["path"], str(picture), "--steps", str(request["steps"])]
+    words += ["--each-layer"] if request["each_layer"] else []
+    words += [] if request["features"] is None else ["--features", request["features"]]
+    return shlex.join([*words, "--seed", str(request["seed"]), *_told(condition)])
+
+
 def breed_command(request: Mapping[str, Any], parents: Path | None, condition: Mapping[str, Any], out: str) -> str:
     """``zeuxis breed ...``: a first generation, or children of those in the folder ``parents``; written to ``out``."""
     words = ["zeuxis", "breed", request["path"] if parents is None else str(parents)]

@@ -13,7 +13,7 @@ from zeuxis.studio.folders import Folders
 from zeuxis.studio.limits import MOST_FRAMES, MOST_PICTURES, check_size
 from zeuxis.studio.models import KnownModel, model_called
 from zeuxis.studio.queue import Job
-from zeuxis.studio.requests import BreedJob, DirectionsJob, LatentJob, MixJob, MoveJob, WalkJob
+from zeuxis.studio.requests import BreedJob, DirectionsJob, LatentJob, MixJob, MoveJob, ProjectJob, WalkJob
 
 
 def check_latents(asked: LatentJob, request: dict[str, Any], folders: Folders, job: Callable[[str], Job]) -> int:
@@ -36,6 +36,8 @@ def check_latents(asked: LatentJob, request: dict[str, Any], folders: Folders, j
             return _check_move(asked, request, folders, job)
         case BreedJob():
             return _check_breed(asked, request, folders, job)
+        case ProjectJob():
+            return _check_project(asked, request, folders)
 
 
 def _check_walk(asked: WalkJob, request: dict[str, Any], folders: Folders) -> int:
@@ -106,6 +108,18 @@ def _check_breed(asked: BreedJob, request: dict[str, Any], folders: Folders, job
     if asked.n <= len(asked.pick):
         raise UsageError(f"{len(asked.pick)} favourites stay, which leaves no place for a child among {asked.n}")
     return asked.n
+
+
+def _check_project(asked: ProjectJob, request: dict[str, Any], folders: Folders) -> int:
+    known = _decoder(request, folders)
+    if "draw_latents" not in known.system.card.verbs:
+        raise Unsupported(f"'{known.name}' draws no latents, at whose mean a projection begins")
+    if asked.each_layer and known.latents != "styles":
+        raise Unsupported(f"'{known.name}' has no style space: its latent is one for all layers; leave each_layer out")
+    _check_room(known, 1)
+    check_condition(request["condition"], 1, folders)
+    check_pictures([request["picture"]], folders)
+    return 1
 
 
 def _decoder(request: dict[str, Any], folders: Folders) -> KnownModel:

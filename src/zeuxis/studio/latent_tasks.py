@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,18 @@ from zeuxis.api.breed import Generation, begin, breed
 from zeuxis.api.directions import STRENGTHS, SUFFIX, Directions, find, moved, show
 from zeuxis.api.mix import mix
 from zeuxis.api.model import Model
+from zeuxis.api.project import project, size_note
 from zeuxis.api.walk import walk
 from zeuxis.files import draft_folder
 from zeuxis.knobs import Sampling
-from zeuxis.studio.commands import breed_command, directions_command, mix_command, move_command, walk_command
+from zeuxis.studio.commands import (
+    breed_command,
+    directions_command,
+    mix_command,
+    move_command,
+    project_command,
+    walk_command,
+)
 from zeuxis.studio.folders import path_of, with_paths
 from zeuxis.studio.task_context import TaskContext, picture_entry
 
@@ -153,6 +162,38 @@ def bred(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
         "files": [SHEET],
         "command": breed_command(request, parents, condition, f"bred-{context.final.name}"),
         "facts": {"generation": made.number, "parents": [list(pair) for pair in made.parents]},
+    }
+
+
+def projected(request: Mapping[str, Any], context: TaskContext) -> dict[str, Any]:
+    """``zeuxis project``: the nearest picture, and beside it its latent and the page with the one that was given."""
+    model, picture = context.models.get(request["path"]), path_of(request["picture"], context.folders)
+    condition = with_paths(request["condition"], context.folders)
+    out = context.draft / "0000.png"
+    made = project(
+        model,
+        picture,
+        steps=request["steps"],
+        seed=request["seed"],
+        each_layer=request["each_layer"],
+        features=request["features"],
+        out=out,
+        report=context.progress,
+        **condition,
+    )
+    files = made.save(out)
+    note = size_note(model, picture)
+    return {
+        "pictures": [picture_entry(context, files[0], condition)],
+        "files": [file.name for file in files[1:]],
+        "command": project_command(request, picture, condition),
+        "notes": [] if note is None else [note.replace(picture.name, "the picture", 1)],  # its name is our own
+        "facts": {
+            "psnr": made.psnr,
+            "features": made.features,
+            "before": asdict(made.before),
+            "after": asdict(made.after),
+        },
     }
 
 

@@ -16,6 +16,7 @@ from zeuxis.studio.limits import (
     MOST_PARTIALS,
     MOST_PICTURES,
     MOST_SAMPLES,
+    MOST_STEPS,
     MOST_STRENGTH,
     MOST_TEXT,
 )
@@ -272,7 +273,22 @@ class BreedJob(StrictModel):
         return self
 
 
-LatentJob = WalkJob | MixJob | DirectionsJob | MoveJob | BreedJob
+class ProjectJob(StrictModel):
+    """The latent whose picture is nearest to one that is given: ``zeuxis project``."""
+
+    kind: Literal["project"] = "project"
+    model: ModelName
+    picture: PictureRef
+    steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = Field(default=MOST_STEPS, description="Of the optimisation.")
+    each_layer: bool = Field(default=False, description="Of style codes: one for each layer, nearer to the picture.")
+    features: Literal["pixels"] | None = Field(
+        default=None, description="pixels: nothing beside them; by default the shipped judge of the model's data too."
+    )
+    seed: Seed = 0
+    condition: Conditions = Field(default_factory=dict, description="What the picture shows, of a model that is told.")
+
+
+LatentJob = WalkJob | MixJob | DirectionsJob | MoveJob | BreedJob | ProjectJob
 
 
 class ReplayJob(StrictModel):

@@ -36,6 +36,7 @@ from zeuxis.studio.requests import (
     MoveJob,
     PaintJob,
     PrepareJob,
+    ProjectJob,
     ReplayJob,
     RestoreJob,
     SampleJob,
@@ -115,7 +116,7 @@ class Service:
                 pictures = asked.n
             case LookJob():
                 check_pictures([request["picture"]], self.folders)
-            case WalkJob() | MixJob() | DirectionsJob() | MoveJob() | BreedJob():
+            case WalkJob() | MixJob() | DirectionsJob() | MoveJob() | BreedJob() | ProjectJob():
                 pictures = check_latents(asked, request, self.folders, self.job)
             case TrainJob():
                 check_training(asked, request, self.folders, self.queue)

@@ -255,6 +255,7 @@ TASKS: Mapping[str, Callable[[Mapping[str, Any], TaskContext], dict[str, Any]]] 
     "directions": latent_tasks.found_directions,
     "move": latent_tasks.moved_along,
     "breed": latent_tasks.bred,
+    "project": latent_tasks.projected,
 }
 
 
