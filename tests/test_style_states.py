@@ -19,7 +19,7 @@ from test_style_files import PUBLIC
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from zeuxis.api.adopt import Adoption, Plain, adopt, convert_file
+from zeuxis.api.adopt import Adoption, Plain, adopt, convert_file, hint
 from zeuxis.catalog.weights import load_system
 from zeuxis.errors import WeightsError
 from zeuxis.rng import Stream
@@ -111,7 +111,7 @@ def test_a_state_dict_draws_what_its_own_program_draws(
 
 def test_what_was_written_as_safetensors_becomes_a_model_too(tmp_path: Path) -> None:
     plain = convert_file(saved(tmp_path / "n.pt", trained()), tmp_path / "n.safetensors")
-    assert isinstance(plain, Plain)
+    assert isinstance(plain, Plain) and "--out FOLDER makes a model folder" in hint(plain.holds)
     for kind in (None, "stylegan2"):
         folder = tmp_path / str(kind)
         done = convert_file(plain.weights, folder) if kind is None else adopt(plain.weights, kind, folder)

@@ -94,8 +94,8 @@ def of_states(facts: Any, tensors: Mapping[str, Tensor], what: str) -> StyleFile
     public["G.mapping.w_avg"] = _drawn_mean(public, width, layers, what) if mean is None else mean
     arguments: dict[str, Any] = {"nz": width, "width": width, "mapping": layers, **_widths(public, depth, what)}
     p = facts.get(AUGMENTED) if isinstance(facts, dict) else None
-    if (kept := tensors.get(AUGMENTED)) is not None and kept.numel() == 1:
-        p = float(kept)
+    if (number := tensors.get(AUGMENTED)) is not None and number.numel() == 1:
+        p = float(number)
     adaptive = isinstance(p, float) and 0 < p <= 1
     if adaptive:
         arguments |= {"augment": "bgc", "start": p}
