@@ -28,6 +28,8 @@ from zeuxis.pretrained.style_files import SYSTEMS as STYLE_SYSTEMS
 from zeuxis.pretrained.style_files import is_style_file
 from zeuxis.training.checkpoint import write_model
 
+AS_THEY_ARE = "--out FILE.safetensors writes its tensors as they are"  # the mend of a file that makes no model
+
 
 @dataclass(frozen=True)
 class Adoption:
@@ -121,14 +123,17 @@ def convert_file(
         found = convert.convert(source, draft / "read.safetensors", report)
         styled = holds_style_network(found, _keys(found.weights))
         if styled and (out is None or plain.suffix != ".safetensors"):
-            return _style(source, found, _folder(source, out), size, report)
+            try:
+                return _style(source, found, _folder(source, out), size, report)
+            except WeightsError as error:
+                raise WeightsError(f"{error}; {AS_THEY_ARE}") from None
         held, place = _held(found.weights)
         if set(held) == {place} and (out is None or plain.suffix != ".safetensors"):
             folder = _folder(source, out)
             try:
                 return _make(source, held[place], place, load_file(found.weights), folder, size, report)
             except WeightsError as error:
-                raise WeightsError(f"{error}; --out FILE.safetensors writes its tensors as they are") from None
+                raise WeightsError(f"{error}; {AS_THEY_ARE}") from None
         if size is not None:
             raise UsageError(f"--size is that of a model's images, and {source} gives none; {hint(_names(held))}")
         if plain.suffix != ".safetensors":
