@@ -336,6 +336,22 @@ def test_arrays_of_other_programs_are_latents_and_directions(styles: Model, plai
     assert torch.allclose(kept.tensor, plain.decode_images((start + 3 * along[0])[None]), atol=1e-5)
 
 
+def test_tensors_of_other_programs_are_latents_and_directions(plain: Model, tmp_path: Path) -> None:
+    """As PTI and e4e keep their directions, and stylegan2-pytorch's projector what it found."""
+    latent = drawn(1, 6)
+    torch.save(latent, tmp_path / "age.pt")
+    torch.save({"me.png": {"img": torch.zeros(3, 8, 8), "latent": latent[0], "noise": []}}, tmp_path / "me.pt")
+    for name in ("age.pt", "me.pt"):
+        made = walk(plain, seeds=[1], latents=[tmp_path / name], steps=1)
+        assert torch.equal(made.known.latent(made.shown[-1]), latent[0])
+    (start,) = plain.draw_latents(plain.condition(1), [0])
+    kept = moved(plain, 1, 0, [f"{tmp_path / 'age.pt'}*-2"])
+    assert torch.allclose(kept.tensor, plain.decode_images((start - 2 * latent[0])[None]), atol=1e-5)
+    torch.save({"a": latent, "b": latent}, tmp_path / "two.pt")
+    with pytest.raises(UsageError, match="holds a, b: save the latents in it alone, or as 'w'"):
+        walk(plain, seeds=[1], latents=[tmp_path / "two.pt"])
+
+
 def cut_short(path: Path) -> None:
     """An array that is told of and is not there."""
     np.save(path, np.zeros((4, 6), np.float32))

@@ -164,8 +164,9 @@ def test_what_was_found_is_moved_along_a_direction(tmp_path: Path, plain: Model,
         assert likeness(away[0], image).identical
     code, _, err = command(*line, "-n", 2)
     assert code == 2 and "pictures of your own are moved, and none is drawn" in err
-    code, _, err = command(*line[:4])
-    assert code == 2 and "--latents are moved along a --direction" in err
+    assert command(*line[:4], "--out", tmp_path / "there.png")[0] == 0
+    with Image.open(tmp_path / "there.png") as image:
+        assert likeness(there[0], image).identical
     code, _, err = command("walk", plain.name, "--picture", own, "--picture", own)
     assert code == 2 and f"zeuxis project {plain.name} PICTURE" in err and "--latents" in err
 

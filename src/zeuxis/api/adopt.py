@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from zeuxis.api.adopt_style import KIND as STYLE
 from zeuxis.api.adopt_style import adopt_style, facts_of, holds_style_network
 from zeuxis.api.reporting import Report
 from zeuxis.catalog.build import build
@@ -26,6 +27,8 @@ from zeuxis.pretrained.kinds import KINDS, kinds_called
 from zeuxis.pretrained.style_files import SYSTEMS as STYLE_SYSTEMS
 from zeuxis.pretrained.style_files import is_style_file
 from zeuxis.training.checkpoint import write_model
+
+AS_THEY_ARE = "--out FILE.safetensors writes its tensors as they are"  # the mend of a file that makes no model
 
 
 @dataclass(frozen=True)
@@ -118,15 +121,19 @@ def convert_file(
     plain.parent.mkdir(parents=True, exist_ok=True)
     with draft_folder(plain) as draft:
         found = convert.convert(source, draft / "read.safetensors", report)
-        if holds_style_network(found, _keys(found.weights)) and (out is None or plain.suffix != ".safetensors"):
-            return _style(source, found, _folder(source, out), size, report)
+        styled = holds_style_network(found, _keys(found.weights))
+        if styled and (out is None or plain.suffix != ".safetensors"):
+            try:
+                return _style(source, found, _folder(source, out), size, report)
+            except WeightsError as error:
+                raise WeightsError(f"{error}; {AS_THEY_ARE}") from None
         held, place = _held(found.weights)
         if set(held) == {place} and (out is None or plain.suffix != ".safetensors"):
             folder = _folder(source, out)
             try:
                 return _make(source, held[place], place, load_file(found.weights), folder, size, report)
             except WeightsError as error:
-                raise WeightsError(f"{error}; --out FILE.safetensors writes its tensors as they are") from None
+                raise WeightsError(f"{error}; {AS_THEY_ARE}") from None
         if size is not None:
             raise UsageError(f"--size is that of a model's images, and {source} gives none; {hint(_names(held))}")
         if plain.suffix != ".safetensors":
@@ -134,9 +141,10 @@ def convert_file(
             raise UsageError(
                 f"{source} makes no model folder: {hint(_names(held))}; --out {file} writes its tensors as they are"
             )
+        holds = _names(held) | ({"": STYLE} if styled else {})
         kept = convert.moved(found, plain)
     stripped = told_of_wrapper(_keys(kept.weights))
-    return Plain(kept.weights, kept.facts, kept.tensors, kept.parameters, kept.not_made, _names(held), stripped)
+    return Plain(kept.weights, kept.facts, kept.tensors, kept.parameters, kept.not_made, holds, stripped)
 
 
 def _styled(source: Path, system: str, out: str | Path | None, size: int | None, report: Report) -> Adoption:
@@ -177,6 +185,8 @@ def _style(
 
 def hint(holds: Mapping[str, str]) -> str:
     """How to make a model of a file that ``holds`` kinds at prefixes, or which kinds are known where it holds none."""
+    if STYLE in holds.values():
+        return "it holds the networks of a StyleGAN or ProGAN: --out FOLDER makes a model folder of them"
     if holds:
         prefix, name = next(iter(holds.items()))
         return f"it holds a model at {prefix or 'the top'}: --as {name} makes a model folder of it"

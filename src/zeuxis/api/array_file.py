@@ -1,7 +1,8 @@
-"""Latents and directions in the arrays of numpy (.npy, .npz) that other programs write.
+"""Latents and directions in the arrays of numpy (.npy, .npz) and the tensors of PyTorch (.pt) of other programs.
 
 ``projected_w.npz`` of the StyleGANs' own projector holds ``w``, (1, L, W); boundaries of InterFaceGAN are (1, W). They
-do not say which generator they are of: what fits its latents in shape is believed. Nothing pickled is read.
+do not say which generator they are of: what fits its latents in shape is believed. Tensors are read by
+:mod:`zeuxis.pretrained.convert`, as hostile files are, and no pickled arrays.
 
 Axes: N latents, L layers that are given a code each, W numbers of a code.
 """
@@ -9,27 +10,32 @@ Axes: N latents, L layers that are given a code each, W numbers of a code.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
 from numpy.lib import format as layout
+from safetensors.torch import load_file
 from torch import Tensor
 
 from zeuxis.editing.space import DecodedSpace
 from zeuxis.errors import DataError, NoSuchPath, UsageError
 from zeuxis.files import read_bytes
+from zeuxis.pretrained.convert import convert
 
-ENDINGS = (".npy", ".npz")
-CODES = "w"  # what the projectors call them
+NUMPY, TORCH = (".npy", ".npz"), (".pt", ".pth")
+CODES = ("w", "latent", "latents")  # what the projectors call them
 MOST_BYTES = 256 << 20
+SOME = 5  # names that a message lists
 
 
 def is_array_file(path: Path) -> bool:
     """Whether its name says that it is one."""
-    return path.suffix.lower() in ENDINGS
+    return path.suffix.lower() in NUMPY + TORCH
 
 
 def rows_of(path: Path, space: DecodedSpace) -> Tensor:
@@ -39,10 +45,9 @@ def rows_of(path: Path, space: DecodedSpace) -> Tensor:
         UsageError: no such file, or numbers of another shape than that of the space.
         DataError: damaged, or pickled.
     """
-    found = _read(path)
-    if found.dtype.kind not in "fiu":
-        raise DataError(f"{path} holds {found.dtype}, and latents are plain numbers: save them as an array of float32")
-    value = torch.from_numpy(np.ascontiguousarray(found.astype(np.float32)))
+    read = _tensor if path.suffix.lower() in TORCH else _numbers
+    value = read(path)
+    given = tuple(value.shape)
     shapes = [space.shape, space.shape[1:]] if space.layers else [space.shape]
     while value.ndim > len(space.shape) + 1 and value.shape[0] == 1:
         value = value[0]
@@ -55,9 +60,44 @@ def rows_of(path: Path, space: DecodedSpace) -> Tensor:
             return value
     wanted = " or ".join("x".join(map(str, shape)) for shape in shapes)
     raise UsageError(
-        f"{path} is of shape {'x'.join(map(str, found.shape)) or 'one number'}, and a latent of '{space.owner}' is "
+        f"{path} is of shape {'x'.join(map(str, given)) or 'one number'}, and a latent of '{space.owner}' is "
         f"{wanted}: give one that was made with this model"
     )
+
+
+def _tensor(path: Path) -> Tensor:
+    """The tensor of a file that torch.save wrote."""
+    if not path.is_file():
+        raise NoSuchPath("file", path)
+    with TemporaryDirectory(prefix="zeuxis-") as draft:
+        found = load_file(convert(path, Path(draft, "read.safetensors")).weights)
+    names = {name: name for name in found} if len(found) == 1 else _called(found)
+    value = found[_one(path, names, found)]
+    if value.dtype == torch.bool or value.is_complex():
+        raise DataError(f"{path} holds {value.dtype}, and latents are plain numbers: save them as float32")
+    return value.float()
+
+
+def _called(names: Iterable[str]) -> dict[str, str]:
+    """Those that are called as projectors call latents; theirs may lie within something else."""
+    return {name: name for name in names if name.rpartition(".")[2] in CODES}
+
+
+def _one(path: Path, chosen: Mapping[str, str], every: Iterable[str]) -> str:
+    """The only one ``chosen``; raises :class:`UsageError` naming those that there are."""
+    if len(chosen) != 1:
+        held = [*every]
+        some = ", ".join(sorted(held)[:SOME]) + (f" and {len(held) - SOME} more" if len(held) > SOME else "")
+        raise UsageError(f"{path} holds {some or 'no array'}: save the latents in it alone, or as '{CODES[0]}'")
+    return next(iter(chosen.values()))
+
+
+def _numbers(path: Path) -> Tensor:
+    """The array of a file of numpy."""
+    found = _read(path)
+    if found.dtype.kind not in "fiu":
+        raise DataError(f"{path} holds {found.dtype}, and latents are plain numbers: save them as an array of float32")
+    return torch.from_numpy(np.ascontiguousarray(found.astype(np.float32)))
 
 
 def _read(path: Path) -> np.ndarray:
@@ -77,11 +117,7 @@ def _only(content: bytes, path: Path) -> np.ndarray:
     """The array of an archive that holds one, or the one of the projectors' name."""
     with ZipFile(BytesIO(content)) as archive:
         names = {Path(one.filename).stem: one for one in archive.infolist() if one.filename.endswith(".npy")}
-        chosen = names.get(CODES) or (next(iter(names.values())) if len(names) == 1 else None)
-        if chosen is None:
-            raise UsageError(
-                f"{path} holds {', '.join(names) or 'no array'}: save the latents in it alone, or as '{CODES}'"
-            )
+        chosen = names[_one(path, {name: name for name in names} if len(names) == 1 else _called(names), names)]
         if chosen.file_size > MOST_BYTES:
             raise ValueError(f"{chosen.filename} is of {chosen.file_size:,} bytes")
         return _array(archive.read(chosen))

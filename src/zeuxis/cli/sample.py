@@ -95,7 +95,7 @@ def sample(
         typer.Option(
             "--latents",
             metavar="FILE",
-            help="Those of zeuxis project, which --direction moves, not those drawn; repeat.",
+            help="Those of zeuxis project, or .npy, .npz, .pt: shown in place of drawn ones, or moved; repeat.",
         ),
     ] = None,
     out: Out = None,
@@ -114,9 +114,8 @@ def sample(
         draw_again(replay, device, out, as_json, steering(asked))
         return
     if picture or latents:
-        if not direction:
-            what = "--picture is" if picture else "--latents are"
-            raise UsageError(f"{what} moved along a --direction: give one, as zeuxis directions writes them")
+        if picture and not direction:
+            raise UsageError("--picture is moved along a --direction: give one, as zeuxis directions writes them")
         kept = (
             "model",
             "direction",
@@ -157,13 +156,13 @@ def sample(
     drawn = found.at(parse_size(size))
     for line in said_before(drawn, n, how, batch, conditions):
         note(line)
-    if direction:
+    if direction or latents:
         from zeuxis.api.directions import moved
 
         if batch is not None:
             raise UsageError(f"--batch {batch}: pictures moved along a direction are decoded one by one; leave it out")
         made = moved(
-            drawn, n, seed, direction, how, pictures=picture or (), latents=latents or (), **conditions
+            drawn, n, seed, direction or (), how, pictures=picture or (), latents=latents or (), **conditions
         )  # fmt: skip
     else:
         made = drawn.sample(n, seed, knobs=how, batch=batch, **conditions)

@@ -52,7 +52,7 @@ def walk(
         typer.Option(
             "--latents",
             metavar="FILE",
-            help="Latents that it leads over, of zeuxis project, or a .npy or .npz; repeat.",
+            help="Latents that it leads over, of zeuxis project, or .npy, .npz, .pt; repeat.",
         ),
     ] = None,
     path: Annotated[

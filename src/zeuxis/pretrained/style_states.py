@@ -31,6 +31,7 @@ MARKS = ("input.input", "style.1.weight", "conv1.conv.modulation.weight", "to_rg
 AUTHORS = ("synthesis.b4.const", "mapping.fc0.weight", "synthesis.b4.torgb.weight", "synthesis.b8.conv0.weight")
 AVERAGE, RAW, JUDGE = "g_ema.", "g.", "d."  # of the authors in capitals
 MEAN = "latent_avg"  # of codes; training keeps none, what else writes such files does
+AUGMENTED = "ada_aug_p"  # the probability of its augmentations, a number or a tensor
 DRAWN = 4096  # codes whose mean stands for it, as in the program's own sampling
 READ = "of such files, StyleGAN2 with channels of a base over the side is read"
 
@@ -92,7 +93,9 @@ def of_states(facts: Any, tensors: Mapping[str, Tensor], what: str) -> StyleFile
     mean = _told_mean(tensors, beside, width, what)
     public["G.mapping.w_avg"] = _drawn_mean(public, width, layers, what) if mean is None else mean
     arguments: dict[str, Any] = {"nz": width, "width": width, "mapping": layers, **_widths(public, depth, what)}
-    p = facts.get("ada_aug_p") if isinstance(facts, dict) else None
+    p = facts.get(AUGMENTED) if isinstance(facts, dict) else None
+    if (number := tensors.get(AUGMENTED)) is not None and number.numel() == 1:
+        p = float(number)
     adaptive = isinstance(p, float) and 0 < p <= 1
     if adaptive:
         arguments |= {"augment": "bgc", "start": p}
