@@ -78,7 +78,9 @@ def recorded(folder: Path) -> Recorded | None:
     try:
         run = read_table(path)
         if format_of(run) > FORMAT:
-            raise UsageError(f"{path} was written by a later version of zeuxis: update it, or train into another folder")
+            raise UsageError(
+                f"{path} was written by a later version of zeuxis: update it, or train into another folder"
+            )
         return Recorded(parse_recipe(upgraded_recipe(run), str(path)), bool(run["finished"]))
     except FileNotFoundError:
         return None
