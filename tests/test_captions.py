@@ -175,6 +175,16 @@ def test_a_class_of_nearly_each_is_none(root: Path) -> None:
     assert captioned.spec.provides == {"caption"}
 
 
+def test_labels_that_are_no_classes_are_told_of(root: Path) -> None:
+    found = labelled(root, lambda k: [k % 2], text=str)
+    assert found.spec.provides == {"caption"}
+    assert "what 40 have for a label is no class, such as [0]: a name or a number from 0 is" in found.remarks[0]
+    said = {one.path: one.reason for one in labelled(root, lambda k: -1 if k == 5 else k % 2).skipped}
+    assert said["metadata.jsonl, line 6"] == "label -1 is no class: give a name, or a number from 0"
+    cats = labelled(root, lambda k: ["Cat", "cat", "dog"][k % 3])
+    assert "3 classes (1 of them differs from another by case alone)" in cats.remarks[0]
+
+
 def test_a_name_without_its_suffix_means_one_picture_or_none(root: Path) -> None:
     many(root / "more", 1)
     put(root / "000.jpg", photo(0))

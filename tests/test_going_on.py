@@ -286,6 +286,13 @@ def test_a_record_that_cannot_be_read_stops_no_other_training(command):
     assert second["run"] != first["run"]
 
 
+def test_a_record_that_lacks_its_recipe_is_answered_with_what_helps(command):
+    Path("r").mkdir()
+    Path("r/run.json").write_text('{"format": 2}')
+    code, _, err = command("resume", "r")
+    assert code == 2 and "it lacks 'recipe'): put a sound copy in its place" in err and "--out" not in err
+
+
 @pytest.mark.parametrize("change", ["players.generator.lr=banana", "players.critic.lr=1", "model.ngf=abc", "size=9"])
 def test_a_failed_start_leaves_no_folder(command, change):
     assert command("train", "tiny.toml", "--set", change)[0] == 2

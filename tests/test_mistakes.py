@@ -63,6 +63,8 @@ MISTAKES = [
     ("train tiny.toml --iterations 8 --set train.iterations=4", 2, "by --iterations and by --set", "give it once"),
     ("train tiny.toml --out ''", 2, "--out is empty", "name a file or a folder"),
     ("sample g -n 1 --out=", 2, "--out is empty", "--out ."),
+    ("sample perlin -n 1 --size 64", 2, "alone: leave --size out", "zeuxis train perlin --size 64"),
+    ("sample perlin -n 1 --size 64x48", 2, "128x128 alone", "leave --size out"),
     ("sample g -n 1 --out -", 2, "--out -", "name a file or a folder"),
     ("sample g -n 1 --out=-", 2, "not to standard output", "name a file or a folder"),
     ("train dcgan train.batch=8", 2, "unexpected argument train.batch=8", "--set train.batch=8"),

@@ -78,12 +78,17 @@ def recorded(folder: Path) -> Recorded | None:
     try:
         run = read_table(path)
         if format_of(run) > FORMAT:
-            raise UsageError(f"{path} was written by a later version of zeuxis: update it, or give another --out")
+            raise UsageError(
+                f"{path} was written by a later version of zeuxis: update it, or train into another folder"
+            )
         return Recorded(parse_recipe(upgraded_recipe(run), str(path)), bool(run["finished"]))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path} cannot be read ({spelt_error(error, path)}): give another --out") from None
+        why = f"it lacks {error}" if isinstance(error, KeyError) else spelt_error(error, path)
+        raise UsageError(
+            f"{path} cannot be read ({why}): put a sound copy in its place, or train into another folder"
+        ) from None
 
 
 def note(folder: Path, recipe: Recipe, *, finished: bool) -> None:

@@ -120,7 +120,11 @@ class Model:
         if stride is None and (height, width) == own[1:]:
             return self
         if stride is None:
-            raise Unsupported(f"'{self.name}' draws pictures of {own.width}x{own.height} alone: leave --size out")
+            generator = not self.system.card.learns and height == width
+            made = f", or make one that draws those: zeuxis train {self.system.card.id} --size {height}"
+            raise Unsupported(
+                f"'{self.name}' draws pictures of {own.width}x{own.height} alone: leave --size out{made * generator}"
+            )
         if height % stride or width % stride or not in_bounds(size):
             near = [min(max(1, round(side / stride)), MOST_SIDE // stride) * stride for side in (width, height)]
             raise UsageError(

@@ -37,6 +37,7 @@ WANTED = 'wants {"file_name": "...", "text": "..."} with two strings, or "label"
 MOST_BYTES = 1 << 28  # of a file of metadata
 MOST_LINE = 1 << 20  # bytes of one line
 MOST_LINES = 64  # of one row of a table
+SHOWN = 40  # characters of what is no class
 LISTED = 6  # keys that a message has room for
 BESIDE = (".txt", ".caption")
 NUMBERS = re.compile(r"[\d\s.,;eE+-]+")  # with a digit: boxes and classes of detectors, and no caption
@@ -52,6 +53,7 @@ class Said:
     line: int
     source: str = ""  # what may be the name of the picture that it is made from
     label: str | None = None  # its class, a name or a whole number without noughts before it
+    no_class: str = ""  # what stands where its class should, and is none
 
 
 class Told(NamedTuple):
@@ -61,6 +63,7 @@ class Told(NamedTuple):
     text: str
     source: str | None = None
     label: str | None = None
+    no_class: str = ""
 
 
 @dataclass
@@ -198,12 +201,16 @@ def _row(text: str, mark: str) -> list[str]:
 def _take(found: Metadata, facts: Mapping[str, Any], number: int) -> None:
     names, sources = _named(facts, NAMES), _named(facts, SOURCES)
     texts = [text for key in SAYS if (text := first_text(facts.get(key))) is not None]
-    label = next((spelt for key in LABELS if (spelt := _label(facts.get(key))) is not None), None)
-    if not names or (not texts and label is None):
+    given = [facts[key] for key in LABELS if facts.get(key) not in (None, "")]
+    label = next((spelt for value in given if (spelt := _label(value)) is not None), None)
+    no_class = repr(given[0])[:SHOWN] if given and label is None else ""
+    if names and not texts and no_class:
+        _refuse(found, number, f"label {no_class} is no class: give a name, or a number from 0")
+    elif not names or (not texts and label is None):
         _refuse(found, number, WANTED)
     else:
         text = whole(texts[0]) if texts else ""
-        found.said.append(Said(names[0], text, number, sources[0] if sources else "", label))
+        found.said.append(Said(names[0], text, number, sources[0] if sources else "", label, no_class))
 
 
 def _label(value: Any) -> str | None:
@@ -248,7 +255,7 @@ def resolve(
             if (picture := _find(lookup, root, file, said.name)) is not None:
                 source = _find(lookup, root, file, said.source) if paired else None
                 if source is not None or not paired:
-                    found.append(Told(picture, said.text, source, said.label))
+                    found.append(Told(picture, said.text, source, said.label, said.no_class))
                 else:
                     missing = f"its source '{said.source}', named in {file.path}, is no picture that is there"
                     skipped.append(Skipped(picture, missing, "unpaired"))

@@ -124,8 +124,12 @@ def _with_metadata(part: SplitFiles) -> Listing | None:
     gives = ["captions"] * any(told.text for told in part.captions)
     gives += [f"{len(names)} class{'es' * (len(names) != 1)}"] * bool(names) + ["sources"] * bool(sources)
     listing.how = f"pictures with {' and '.join(gives)}" if gives else "pictures"
+    if odd := [told.no_class for told in part.captions if told.no_class]:
+        listing.how += (
+            f" (what {len(odd)} have for a label is no class, such as {odd[0]}: a name or a number from 0 is)"
+        )
     if part.classes is None:
-        listing.how += _unmet(names, listing.examples)
+        listing.how += _unmet(names, listing.examples) + _alike(names)
     if len(tops := part.tops(told.picture for told in part.captions)) > 1 and "" not in tops:
         listing.how += f" ({len(tops)} folders are no classes then)"
     named = {told.picture for told in part.captions} | sources
@@ -165,6 +169,12 @@ def _unmet(names: Sequence[str], examples: Sequence[Example]) -> str:
         return ""
     some = ", ".join(empty[:8]) + (f" and {len(empty) - 8} more" if len(empty) > 8 else "")
     return f" (no picture of {some}, which nothing is learnt of: classes count from 0)"
+
+
+def _alike(names: Sequence[str]) -> str:
+    """What there is to say of classes whose names are perhaps one."""
+    alike = len(names) - len(set(map(without_case, names)))
+    return f" ({alike} of them differ{'s' * (alike == 1)} from another by case alone)" if alike else ""
 
 
 def _pairs(part: SplitFiles) -> Listing | None:
@@ -290,8 +300,8 @@ def _class_folders(part: SplitFiles) -> Listing | None:
         listing.how += f" (and no pairs: {pair[0]}/ and {pair[1]}/ hold too few pictures of the same names)"
     if part.classes is None and (empty := [name for k, name in enumerate(names) if k not in held]):
         listing.how += f" (no picture that can be used in {', '.join(empty)})"
-    if part.classes is None and (alike := len(names) - len(set(map(without_case, names)))):
-        listing.how += f" ({alike} of them differ{'s' * (alike == 1)} from another by case alone)"
+    if part.classes is None:
+        listing.how += _alike(names)
     return listing
 
 
