@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn.functional import conv2d
 
 from zeuxis.errors import WeightsError
 from zeuxis.pretrained.lora import LayerPlace, lora_file, merge, places
@@ -179,3 +180,80 @@ def test_a_folder_stands_for_the_only_file_in_it(tmp_path: Path) -> None:
     other.unlink()
     with pytest.raises(WeightsError, match=r"0 files of safetensors \(none\)"):
         lora_file(tmp_path)
+
+
+# -- LyCORIS's kinds ------------------------------------------------------------------------------------
+
+FLAT, KERNEL = "unet.mid.attn1.to_q", "unet.mid.conv1"  # (6, 4) and (6, 4, 3, 3)
+SHAPES = {FLAT: (6, 4), KERNEL: (6, 4, 3, 3)}
+
+
+def draws(seed: int, **shapes: tuple[int, ...]) -> dict[str, Tensor]:
+    source = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(shape, generator=source) for name, shape in shapes.items()}
+
+
+def added(tmp_path: Path, layer: str, tensors: dict[str, Tensor], scale: float = 1.0) -> Tensor:
+    file = tmp_path / "style.safetensors"
+    save_file({f"lora_unet_{layer.removeprefix('unet.').replace('.', '_')}.{k}": t for k, t in tensors.items()}, file)
+    base = {name: torch.zeros(shape) for name, shape in SHAPES.items()}
+    merge(file, base, {name: LayerPlace(name, 0, 1) for name in SHAPES}, scale)
+    assert all(not base[other].any() for other in SHAPES if other != layer)
+    return base[layer]
+
+
+def test_a_loha_is_the_product_of_two_products_value_by_value(tmp_path: Path) -> None:
+    t = draws(0, hada_w1_a=(6, 2), hada_w1_b=(2, 4), hada_w2_a=(6, 2), hada_w2_b=(2, 4))
+    wanted = torch.stack(
+        [(t["hada_w1_a"][o] @ t["hada_w1_b"]) * (t["hada_w2_a"][o] @ t["hada_w2_b"]) for o in range(6)]
+    )
+    assert torch.allclose(added(tmp_path, FLAT, t), wanted, atol=1e-6)
+    told = added(tmp_path, FLAT, {**t, "alpha": torch.tensor(1.0)}, 0.5)
+    assert torch.allclose(told, wanted / 4, atol=1e-6), "alpha 1 over a rank of 2, half of it"
+    flat = draws(1, hada_w1_a=(6, 2), hada_w1_b=(2, 36), hada_w2_a=(6, 2), hada_w2_b=(2, 36))
+    whole = (flat["hada_w1_a"] @ flat["hada_w1_b"]) * (flat["hada_w2_a"] @ flat["hada_w2_b"])
+    assert torch.allclose(added(tmp_path, KERNEL, flat), whole.view(6, 4, 3, 3), atol=1e-6)
+    factors: dict[str, tuple[int, ...]] = {f"hada_w{n}_a": (2, 6) for n in (1, 2)}
+    factors |= {f"hada_w{n}_b": (2, 4) for n in (1, 2)} | {f"hada_t{n}": (2, 2, 3, 3) for n in (1, 2)}
+    core = draws(2, **factors)
+    y, x = 1, 2  # of the kernel
+    halves = [core[f"hada_w{n}_a"].T @ core[f"hada_t{n}"][..., y, x] @ core[f"hada_w{n}_b"] for n in (1, 2)]
+    assert torch.allclose(added(tmp_path, KERNEL, core)[..., y, x], halves[0] * halves[1], atol=1e-5)
+
+
+def test_a_lokr_is_a_kronecker_product(tmp_path: Path) -> None:
+    t = draws(0, lokr_w1=(2, 2), lokr_w2=(3, 2))
+    found = added(tmp_path, FLAT, {**t, "alpha": torch.tensor(7.0)})
+    assert all(
+        torch.allclose(found[3 * i : 3 * i + 3, 2 * j : 2 * j + 2], t["lokr_w1"][i, j] * t["lokr_w2"])
+        for i in range(2)
+        for j in range(2)
+    ), "whole factors have no rank, and alpha counts for nothing"
+    t = draws(1, lokr_w1=(2, 2), lokr_w2_a=(3, 2), lokr_w2_b=(2, 18))
+    found = added(tmp_path, KERNEL, {**t, "alpha": torch.tensor(1.0)})
+    second = (t["lokr_w2_a"] @ t["lokr_w2_b"]).view(3, 2, 3, 3) / 2
+    assert torch.allclose(found[3:, :2], t["lokr_w1"][1, 0] * second, atol=1e-6)
+    t = draws(2, lokr_w1_a=(2, 1), lokr_w1_b=(1, 2), lokr_w2_a=(2, 3), lokr_w2_b=(2, 2), lokr_t2=(2, 2, 3, 3))
+    second = torch.stack([t["lokr_w2_a"].T @ t["lokr_t2"].flatten(2)[..., k] @ t["lokr_w2_b"] for k in range(9)], -1)
+    first = t["lokr_w1_a"] @ t["lokr_w1_b"]
+    assert torch.allclose(added(tmp_path, KERNEL, t)[:3, 2:].flatten(2), first[0, 1] * second, atol=1e-5)
+
+
+def test_kernels_in_three_factors_and_whole_differences_are_merged(tmp_path: Path) -> None:
+    t = draws(0, **{"lora_down.weight": (2, 4, 1, 1), "lora_mid.weight": (2, 2, 3, 3), "lora_up.weight": (6, 2, 1, 1)})
+    x = torch.randn(1, 4, 5, 5, generator=torch.Generator().manual_seed(1))
+    inner = conv2d(conv2d(x, t["lora_down.weight"]), t["lora_mid.weight"], padding=1)
+    kernel = added(tmp_path, KERNEL, {**t, "alpha": torch.tensor(2.0)})
+    assert torch.allclose(conv2d(x, kernel, padding=1), conv2d(inner, t["lora_up.weight"]), atol=1e-4)
+    whole = draws(1, diff=(6, 4))
+    assert torch.equal(added(tmp_path, FLAT, whole, 2.0), 2 * whole["diff"])
+
+
+def test_factors_that_are_no_layer_are_named(tmp_path: Path) -> None:
+    t = draws(0, hada_w1_a=(6, 2), hada_w1_b=(2, 4), hada_w2_a=(6, 2))
+    with pytest.raises(WeightsError, match=r"unet\.mid\.attn1\.to_q without b2"):
+        added(tmp_path, FLAT, t)
+    with pytest.raises(WeightsError, match=r"do not fit one another: a1 \(6, 2\), .*b2 \(3, 4\)"):
+        added(tmp_path, FLAT, {**t, "hada_w2_b": torch.ones(3, 4)})
+    with pytest.raises(WeightsError, match="factors of two kinds"):
+        added(tmp_path, FLAT, {**t, "diff": torch.ones(6, 4)})

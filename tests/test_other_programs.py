@@ -156,9 +156,7 @@ PAIR = {f"{LAYER}.lora_A.weight": torch.ones(2, 3), f"{LAYER}.lora_B.weight": to
     [
         (f"{LAYER}.dora_scale", "DoRA"),
         (f"{LAYER}.lora_magnitude_vector", "DoRA"),
-        (f"{LAYER}.hada_w1_a", "LoHa"),
-        (f"{LAYER}.lokr_w1", "LoKr"),
-        (f"{LAYER}.diff_b", "whole differences"),
+        (f"{LAYER}.diff_b", "differences of biases"),
         ("bundle_emb.mine.string_to_param.*", "tokens of textual inversion"),
     ],
 )

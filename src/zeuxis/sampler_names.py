@@ -79,7 +79,9 @@ def meant(name: str, choices: Sequence[str]) -> str | None:
     program has one of that name."""
     known = f"known: {', '.join(sorted(choices))}"
     if (found := called(name)) is not None:
-        return f"it is {found.words}" if found.sampler in choices else f"that is {found.words}, and not there; {known}"
+        if found.sampler in choices:
+            return f"it is {found.words}"
+        return f"{'other models have it' if found.sampler == name else f'that is {found.words}'}, and not this; {known}"
     if {_letters(name), _FILLING.sub("", _letters(name))} & _ELSEWHERE:
         return f"there is none of that kind here; {known}"
     return None

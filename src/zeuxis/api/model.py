@@ -59,6 +59,9 @@ ELSEWHERE = {  # keywords of other libraries, and what does it here
     "control_image": "control",
     "generator": "seed, a number,",
     "num_images_per_prompt": "n",
+    "clip_skip": "knobs={'clip_skip': 1}",
+    "guidance_rescale": "knobs={'guidance_rescale': 0.7}",
+    "controlnet_conditioning_scale": "knobs={'control_strength': 0.5}",
     "height": "size=(rows, columns)",
     "width": "size=(rows, columns)",
 }

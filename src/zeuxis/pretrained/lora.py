@@ -11,6 +11,8 @@ Styles, told by their keys; a layer bears its public name, in each of them spell
                  the order in which the model lists them: the way down, the way up, the middle; in a transformer block
                  self-attention, gated MLP, cross-attention; in a text layer keys, values, queries, output
 
+Beside them LyCORIS's kinds are read, LoCon, LoHa and LoKr (:mod:`zeuxis.pretrained.lora_factors`).
+
 alpha is the layer's own where the file has one (``.alpha``), otherwise what is said of it beside the tensors
 (:mod:`zeuxis.pretrained.lora_table`), otherwise r.
 
@@ -33,7 +35,7 @@ from torch import Tensor
 from zeuxis.errors import NoSuchPath, WeightsError
 from zeuxis.escaping import word
 from zeuxis.files import require_regular, why_no_tensors
-from zeuxis.pretrained import clip_keys
+from zeuxis.pretrained import clip_keys, lora_factors
 from zeuxis.pretrained.lora_table import AdapterTable, adapter_table, parsed
 from zeuxis.pretrained.unet_keys import COMPVIS, DIFFUSERS, UNetSizes, unet_sources
 
@@ -47,6 +49,7 @@ ROLES = {
     "lora.up.weight": "up",
     "lora_linear_layer.down.weight": "down",
     "lora_linear_layer.up.weight": "up",
+    **lora_factors.ROLES,
 }
 PEFT = re.compile(r"(?P<layer>.+)\.lora_(?P<half>[AB])\.[\w-]+\.weight")
 PREFIXES = re.compile(r"^(?:base_model\.model\.)?(?:(?:model\.)?diffusion_model\.)?")  # of PEFT, and of ComfyUI
@@ -57,12 +60,9 @@ PARTS = ("unet", "text_encoder", "text_encoder_2")
 OTHER_KINDS = {  # of what is added to weights or tokens, with what is in the names of their tensors
     "DoRA's magnitudes": ".dora_scale",
     "DoRA's magnitudes of PEFT": ".lora_magnitude_vector",
-    "a LoHa": ".hada_w",
-    "a LoKr": ".lokr_w",
     "an OFT": ".oft_",
     "an (IA)3": ".on_input",
-    "kernels in three factors (LoCon)": ".lora_mid.",
-    "whole differences of weights": ".diff",
+    "differences of biases": ".diff_b",
     "tokens of textual inversion beside it": "bundle_emb.",
     "tokens of textual inversion": "emb_params",
 }
@@ -80,17 +80,21 @@ class LayerPlace:
 
 @dataclass(frozen=True)
 class Pair:
-    """What a file holds for one layer, by role ("down", "up", "alpha"), and under which keys."""
+    """What a file holds for one layer, by role ("down", "up", "alpha", ...), and under which keys."""
 
     layer: str
     tensors: dict[str, Tensor] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
 
     def delta(self, table: AdapterTable) -> Tensor:
-        """alpha / r B A as a matrix (out, in) or a kernel (out, in, k, k), float32.
+        """What is added, alpha / r B A, as a matrix (out, in) or a kernel (out, in, k, k), float32; of the other kinds
+        of :mod:`zeuxis.pretrained.lora_factors` likewise.
 
         Raises :class:`WeightsError` naming keys whose ranks are not one, or are not that of the ``table``.
         """
+        if self.tensors.keys() - {"down", "up", "alpha"}:
+            product, rank = lora_factors.product(self.layer, self.tensors)
+            return product if rank is None else self._alpha(table, rank) / rank * product
         down, up = self.tensors["down"], self.tensors["up"]
         a, b = (f"{self.keys[role]} {tuple(self.tensors[role].shape)}" for role in ("down", "up"))
         rank = down.shape[0] if down.ndim > 1 else 0
@@ -98,13 +102,15 @@ class Pair:
             raise WeightsError(f"{a} and {b} are not of one rank")
         if (told := table.rank(self.layer)) not in (None, rank):
             raise WeightsError(f"{a} and {b} are of rank {rank}, and {table.where} says {told}")
-        alpha = table.alpha(self.layer, rank)
-        if "alpha" in self.tensors:
-            if self.tensors["alpha"].numel() != 1:
-                raise WeightsError(f"{self.keys['alpha']} {tuple(self.tensors['alpha'].shape)} is not one number")
-            alpha = float(self.tensors["alpha"])
         product = up.float().flatten(1) @ down.float().flatten(1)
-        return alpha / rank * product.view(up.shape[0], *down.shape[1:])
+        return self._alpha(table, rank) / rank * product.view(up.shape[0], *down.shape[1:])
+
+    def _alpha(self, table: AdapterTable, rank: int) -> float:
+        if "alpha" not in self.tensors:
+            return table.alpha(self.layer, rank)
+        if self.tensors["alpha"].numel() != 1:
+            raise WeightsError(f"{self.keys['alpha']} {tuple(self.tensors['alpha'].shape)} is not one number")
+        return float(self.tensors["alpha"])
 
 
 @dataclass(frozen=True)
@@ -155,10 +161,10 @@ def merge(file: Path, tensors: dict[str, Tensor], known: Mapping[str, LayerPlace
     lost = list(found.lost)
     deltas: dict[str, list[tuple[LayerPlace, Tensor]]] = {}
     for layer, pair in found.pairs.items():
-        if missing := [role for role in ("up", "down") if role not in pair.tensors]:
-            lost.append(f"{layer} without {missing[0]}")
-            continue
         try:
+            if (missing := lora_factors.missing(layer, pair.tensors)) is not None:
+                lost.append(f"{layer} without {missing}")
+                continue
             place, delta = known[layer], pair.delta(found.table)
         except WeightsError as error:
             raise WeightsError(f"{file} cannot be merged: {error}") from None
@@ -228,6 +234,8 @@ def _layer(key: str, flat: Mapping[str, str], lists: Mapping[str, list[str]]) ->
     for ending, role in ROLES.items():
         if name.endswith(f".{ending}"):
             layer = name.removesuffix(f".{ending}")
+            if role in lora_factors.ROLES.values() and key.startswith("base_model."):
+                return "", ""  # PEFT's own, whose alpha stands elsewhere
             return flat.get(layer) or _with_part(layer), role
     return "", ""
 
