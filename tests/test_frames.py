@@ -171,6 +171,7 @@ def test_several_frames_in_one_out_at_the_command_line(given: str, tmp_path: Pat
     path = ",".join(map(str, names)) if given == "names" else str(frames)
     out = tmp_path / "next.png"
     assert main(["translate", str(tmp_path / "run"), path, "--out", str(out)]) == 0
+    assert (tmp_path / "next-before-after.png").is_file(), "or the next result's sheet would replace it"
     source = torch.from_numpy(pixels).permute(0, 3, 1, 2).reshape(1, 9, 32, 32).float() / 127.5 - 1
     with torch.no_grad():
         wanted = (system.sample(Condition(source=source), ImageRng([0])) + 1) * 127.5

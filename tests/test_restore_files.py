@@ -14,7 +14,7 @@ from torch.nn.functional import conv2d, interpolate, leaky_relu, pixel_shuffle, 
 from zeuxis.errors import UsageError, WeightsError, ZeuxisError
 from zeuxis.nn.rrdb import RRDBNet
 from zeuxis.pretrained.kind import unwrapped
-from zeuxis.pretrained.restorer_files import holds_restorer, load_restorer_file
+from zeuxis.pretrained.restorer_files import holds_restorer, load_restorer_file, look_of
 from zeuxis.pretrained.restorer_keys import is_restorer, read_public
 
 Layers = dict[str, tuple[int, int]]  # name -> inputs and outputs of a 3x3 convolution
@@ -265,3 +265,28 @@ def test_a_generator_among_the_players_of_its_training_is_read_and_said(tmp_path
     assert load_restorer_file(tmp_path / "plain.safetensors").notes == ()
     with pytest.raises(WeightsError, match=r"its names without 'params.', is of no kind"):
         read_public({"params.strange": torch.zeros(2)}, "it")
+
+
+def test_a_network_may_lie_under_any_prefix() -> None:
+    """As training programs keep it: ``{"model": ..., "optimizer": ...}``, or in a module of a module."""
+    plain, average = tensors(NEW), {key: value * 2 for key, value in tensors(NEW).items()}
+    wanted = read_public(plain, "it")[0].state_dict()
+    for prefix in ("model.", "net.", "lightning.model.", "state_dict.net."):
+        beside = {"optimizer.state.0.exp_avg": torch.zeros(3)}
+        public = {f"{prefix}{key}": value for key, value in plain.items()} | beside
+        found = read_public(public, "it")[0].state_dict()
+        assert all(torch.equal(found[key], wanted[key]) for key in wanted)
+        assert is_restorer({key: tuple(value.shape) for key, value in public.items()})
+    for one, other in (("model", "model_ema"), ("state_dict.generator", "state_dict.generator_ema")):
+        both = {f"{one}.{k}": v for k, v in plain.items()} | {f"{other}.{k}": v for k, v in average.items()}
+        found = read_public(both, "it")[0].state_dict()
+        assert torch.equal(found["first.weight"], 2 * wanted["first.weight"]), "the average goes before"
+
+
+def test_what_is_stripped_is_said(tmp_path: Path) -> None:
+    save_file({f"model.{key}": value for key, value in tensors(NEW).items()}, tmp_path / "a.safetensors")
+    assert "'model.' is stripped" in load_restorer_file(tmp_path / "a.safetensors").notes[0]
+    save_file({"net.layers.0.residual_group.blocks.0.attn.qkv.weight": torch.zeros(3)}, tmp_path / "b.safetensors")
+    assert look_of(tmp_path / "b.safetensors") is None and not holds_restorer(tmp_path / "b.safetensors")
+    save_file({"params.layers.0.residual_group.weight": torch.zeros(3)}, tmp_path / "c.safetensors")
+    assert look_of(tmp_path / "c.safetensors") == "SwinIR or HAT"

@@ -247,7 +247,7 @@ class GivenPicture(Shown):
                 f"{what} is {len(parts)} pictures for {channels} channels: give "
                 + (f"{channels // 3} in colour or {channels} in grey" if channels > 3 and channels % 3 == 0
                    else f"{channels} in grey" if channels != 3 else "one, or 3 in grey")
-                + f" (for several pictures to make, repeat {self.field.option})"
+                + " (for several pictures to make, give each by itself)"
             )  # fmt: skip
         return picture_of(parts[0], channels, self.size, self.label(parts[0]))
 

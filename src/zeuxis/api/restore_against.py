@@ -81,6 +81,8 @@ def _require_sizes(low: Path, high: Path, scale: int) -> None:
         raise DataError(
             f"{told}, which is not {scale} times as many a side: they are not of one picture, or one was cut"
         )
+    if found == 1:
+        raise DataError(f"{told}, and the model enlarges by {scale}: give the small pictures, or another --model")
     wants = f"enlarges by {scale}" if scale > 1 else "keeps a picture's size"
-    mend = f"give another --model, or --task enlarge:{found}" if found > 1 else "give another --model"
-    raise DataError(f"{told}, {found} times as many a side, and the model {wants}: {mend}")
+    raise DataError(f"{told}, {found} times as many a side, and the model {wants}: give another --model, or --task "
+                    f"enlarge:{found}")  # fmt: skip

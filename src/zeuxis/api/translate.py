@@ -159,10 +159,7 @@ def _errands(model: Model, paths: Sequence[str], out: Path | None) -> _Given:
     if channels in (1, 3):
         found = errands_of(paths_of(paths), out, "translated")
         found.sweep()
-        page = found.page.with_name("before-after.png")
-        if len(found.each) == 1:
-            page = found.each[0].target.with_name(f"{found.each[0].target.stem}-before-after.png")
-        return _Given(found.each, found.passed_over, page, several=False)
+        return _Given(found.each, found.passed_over, _page(found.each, found.page), several=False)
     each = []
     for path in paths:
         first = Path(path.partition(",")[0])
@@ -171,7 +168,14 @@ def _errands(model: Model, paths: Sequence[str], out: Path | None) -> _Given:
         if out is not None:
             target = out if out.suffix == ".png" and len(paths) == 1 else out / f"{first.stem}.png"
         each.append(Errand(Path(path), target, name))
-    return _Given(tuple(each), (), each[0].target.with_name("before-after.png"), several=True)
+    return _Given(tuple(each), (), _page(each, each[0].target), several=True)
+
+
+def _page(each: Sequence[Errand], beside: Path) -> Path:
+    """Where the sheet goes: that of one result has its name, or the next one's would replace it."""
+    if len(each) == 1:
+        return each[0].target.with_name(f"{each[0].target.stem}-before-after.png")
+    return beside.with_name("before-after.png")
 
 
 def _sized(model: Model, source: Path, size: Size | str | None) -> Model:

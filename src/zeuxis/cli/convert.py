@@ -43,7 +43,7 @@ def convert(
     from zeuxis.api.adopt import Plain, adopt, convert_file, hint
     from zeuxis.api.adopt_clip import adopt_clip
     from zeuxis.pretrained.parts import holds_unet
-    from zeuxis.pretrained.restorer_files import holds_restorer
+    from zeuxis.pretrained.restorer_files import holds_restorer, look_of
 
     if str(file).startswith(("https:/", "http:/")):
         address = str(file).replace(":/", "://", 1)  # of which a path keeps one stroke
@@ -57,7 +57,9 @@ def convert(
             done = convert_file(file, out, size, progress) if kind is None else adopt(file, kind, out, size, progress)
     restores = isinstance(done, Plain) and holds_restorer(done.weights)
     if isinstance(done, Plain) and not restores:
-        note(f"note: the tensors of {file} keep their names; {hint(done.holds)}")
+        look = None if done.holds else look_of(done.weights)
+        what = "" if look is None else f"it looks like {look}, and "
+        note(f"note: the tensors of {file} keep their names; {what}{hint(done.holds)}")
     if done.stripped and (restores or not isinstance(done, Plain)):
         note(f"note: {done.stripped}")
     if as_json:

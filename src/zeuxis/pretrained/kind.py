@@ -6,7 +6,7 @@ has its place, in both directions, and a key that is missing or left over is nam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -19,7 +19,7 @@ from zeuxis.spec import DataSpec
 # Training programs keep a network's state under one of these, the average first ...
 WRAPPERS = ("state_dict.", "model_state_dict.", "params_ema.", "params.")
 # ... and that of a generator beside the rest of its game under one of these.
-GENERATORS = ("g_ema.", "G_ema.", "net_g_ema.", "netG_ema.", "net_g.", "netG.", "generator.", "G.")
+GENERATORS = ("g_ema.", "G_ema.", "net_g_ema.", "netG_ema.", "generator_ema.", "net_g.", "netG.", "generator.", "G.")
 PARALLEL = "module."  # put before every key by torch's DataParallel
 SOME = 3  # names that a note lists
 UNKNOWN = "it is not of an architecture that is known here"
@@ -158,7 +158,11 @@ def _wrapper(place: str, keys: tuple[str, ...]) -> str | None:
 def told_of_wrapper(keys: Iterable[str]) -> str | None:
     """In words, what :func:`unwrapped` strips of names, and which tensors it leaves unused; None where nothing."""
     every = tuple(keys)
-    place, inside = unwrapped(every)
+    return told_of_place(every, *unwrapped(every))
+
+
+def told_of_place(every: Collection[str], place: str, inside: Collection[str]) -> str | None:
+    """The same of a prefix that is known, and the keys under it."""
     if not place:
         return None
     left = sorted({*every} - {*inside})

@@ -12,13 +12,13 @@ from zeuxis.errors import UsageError, WeightsError, paths_near
 from zeuxis.escaping import word
 from zeuxis.files import file_hash, other_format, why_no_tensors
 from zeuxis.knobs import Sampling
-from zeuxis.pretrained.kind import told_of_wrapper
+from zeuxis.pretrained.kind import told_of_place
 from zeuxis.pretrained.ncnn_graphs import graph_network
 from zeuxis.pretrained.ncnn_networks import network_of
 from zeuxis.pretrained.ncnn_numbers import read_network
 from zeuxis.pretrained.parts import PICKLES
 from zeuxis.pretrained.restorer import Restorer, task_of
-from zeuxis.pretrained.restorer_keys import is_restorer, read_public
+from zeuxis.pretrained.restorer_keys import is_restorer, known_look, place_of, read_public
 from zeuxis.pretrained.upscalers import Upscaler
 
 UNKNOWN_LICENCE = "not known: see where the file is from"
@@ -48,7 +48,7 @@ def load_restorer_file(path: Path) -> Restorer:
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path} cannot be read as safetensors: {why_no_tensors(path, error)}") from None
     network, _ = read_public(tensors, str(path))
-    told = told_of_wrapper(tensors)
+    told = told_of_place(tensors, *place_of({key: tuple(tensor.shape) for key, tensor in tensors.items()}))
     notes = () if told is None else (f"{path}: {told}",)
     return Restorer(str(path), network, task_of(network), file_hash(path), UNKNOWN_LICENCE, notes=notes)
 
@@ -81,8 +81,20 @@ def _hash_of(graph: Path, numbers: Path) -> str:
 
 def holds_restorer(file: Path) -> bool:
     """Whether a file of safetensors is a restorer that is known here."""
+    return is_restorer(_shapes_in(file))
+
+
+def look_of(file: Path) -> str | None:
+    """Which well-known network that is no restorer here a file of safetensors looks like, if any."""
+    shapes = _shapes_in(file)
+    place, inside = place_of(shapes)
+    return known_look({key.removeprefix(place): shapes[key] for key in inside})
+
+
+def _shapes_in(file: Path) -> dict[str, tuple[int, ...]]:
+    """The names and shapes of its tensors; none of what is no such file."""
     try:
         with safe_open(file, "pt") as found:
-            return is_restorer({key: tuple(found.get_slice(key).get_shape()) for key in found.keys()})  # noqa: SIM118
+            return {key: tuple(found.get_slice(key).get_shape()) for key in found.keys()}  # noqa: SIM118
     except (SafetensorError, OSError):
-        return False
+        return {}

@@ -9,7 +9,7 @@ has. So a tensor that is missing or left over is named. What is of no kind is an
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -66,7 +66,7 @@ def read_public(tensors: Mapping[str, Tensor], what: str) -> tuple[PictureNetwor
 
     Raises :class:`WeightsError` for what is of no known kind, or not wholly of it.
     """
-    place, inside = unwrapped(tensors)
+    place, inside = place_of({key: tuple(tensor.shape) for key, tensor in tensors.items()})
     public = {key.removeprefix(place): tensors[key] for key in inside}
     named = f"{what}, its names without '{place}'," if place else what
     kind, network, sources = _recognised({key: tuple(tensor.shape) for key, tensor in public.items()}, named)
@@ -78,12 +78,51 @@ def read_public(tensors: Mapping[str, Tensor], what: str) -> tuple[PictureNetwor
 
 def is_restorer(shapes: Shapes) -> bool:
     """Whether tensors of those names and shapes are a network of a kind that is known here, wholly."""
+    place, inside = place_of(shapes)
+    return _is_one({key.removeprefix(place): shapes[key] for key in inside})
+
+
+def place_of(shapes: Shapes) -> tuple[str, tuple[str, ...]]:
+    """The prefix under which a file keeps its network, and the keys under it, in full.
+
+    Beside those of :func:`zeuxis.pretrained.kind.unwrapped` it may be any (``model.``, ``net.``), where a network of a
+    known kind lies there wholly: of several an average first. Such names may be a network's own too, so that is tried
+    last.
+    """
     place, inside = unwrapped(shapes)
+    if next(_kind_of(_under(shapes, inside, place)), None) is not None:
+        return place, inside
+    return next(_deeper(shapes, place, inside, DEEPEST), (place, inside))
+
+
+def _deeper(shapes: Shapes, place: str, inside: Sequence[str], depth: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Where networks lie under further prefixes."""
+    firsts = dict.fromkeys(key.removeprefix(place).partition(".")[0] for key in inside)
+    for first in sorted(firsts, key=lambda name: "ema" not in name):
+        deeper = f"{place}{first}."
+        keys = tuple(key for key in inside if key.startswith(deeper))
+        if keys and _is_one(_under(shapes, keys, deeper)):
+            yield deeper, keys
+        elif keys and depth > 1:
+            yield from _deeper(shapes, deeper, keys, depth - 1)
+
+
+def _under(shapes: Shapes, keys: Sequence[str], place: str) -> Shapes:
+    return {key.removeprefix(place): shapes[key] for key in keys}
+
+
+def _is_one(shapes: Shapes) -> bool:
+    """Whether tensors, prefixes stripped, are a network of a kind that is known here, wholly."""
     try:
-        _recognised({key.removeprefix(place): shapes[key] for key in inside}, "it")
+        _recognised(shapes, "it")
     except WeightsError:
         return False
     return True
+
+
+def _kind_of(shapes: Shapes) -> Iterator[PublicNetwork]:
+    """The kinds of which there is a mark."""
+    return (one for one in NETWORKS if any(re.fullmatch(one.mark, key) for key in shapes))
 
 
 def _recognised(shapes: Shapes, what: str) -> tuple[PublicNetwork, PictureNetwork, Names]:
@@ -91,7 +130,7 @@ def _recognised(shapes: Shapes, what: str) -> tuple[PublicNetwork, PictureNetwor
 
     Raises as :func:`read_public`.
     """
-    kind = next((one for one in NETWORKS if any(re.fullmatch(one.mark, key) for key in shapes)), None)
+    kind = next(_kind_of(shapes), None)
     if kind is None:
         raise WeightsError(f"{what} is of no kind of restorer that is known here ({_known()}): {looks_like(shapes)}")
     with torch.device("meta"):
@@ -262,6 +301,7 @@ NETWORKS = (
     PublicNetwork("Real-ESRGAN compact", r"body\.0\.weight", _compact),
     PublicNetwork("DnCNN", r"model\.2\.weight", _dncnn),
 )
+DEEPEST = 3  # prefixes, one in another
 TRANSLATES = "zeuxis convert makes a model of it, and zeuxis translate uses that"
 PAINTS = "zeuxis convert makes a model of it, and zeuxis paint uses that"
 LOOKS = (  # patterns of names of well-known networks that are not read here
@@ -282,11 +322,15 @@ LOOKS = (  # patterns of names of well-known networks that are not read here
 )
 
 
+def known_look(shapes: Shapes) -> str | None:
+    """Which well-known network the names of a checkpoint look like, if any."""
+    return next((name for pattern, name in LOOKS if any(re.match(pattern, key) for key in shapes)), None)
+
+
 def looks_like(shapes: Shapes) -> str:
     """What the names of a checkpoint look like, in words."""
-    for pattern, name in LOOKS:
-        if any(re.match(pattern, key) for key in shapes):
-            return f"it looks like {name}"
+    if (name := known_look(shapes)) is not None:
+        return f"it looks like {name}"
     some = ", ".join(f"{key} {'x'.join(map(str, shape))}" for key, shape in list(shapes.items())[:3])
     return f"it has {len(shapes)} tensors, {some or 'none'} first"
 
