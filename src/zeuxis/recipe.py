@@ -224,10 +224,9 @@ def load_recipe(name: str | Path, overrides: tuple[str, ...] = ()) -> Recipe:
             raise UsageError(problem.message)
     path = known.get(str(name), at_home(name))
     if str(name) not in known and (path / RUN).is_file():
-        run = word(str(name))
         raise UsageError(
-            f"{name} is a run, which was trained by a recipe and is none: measure it with zeuxis evaluate {run}, train "
-            f"it further with zeuxis resume {run}, or give a recipe"
+            f"{name} is a run, which was trained by a recipe and is none: measure it with zeuxis evaluate "
+            f"{word(str(name))}, train it further with zeuxis resume {word(str(name))}, or give a recipe"
         )
     if str(name) not in known and (path.suffix.lower() != ".toml" or not path.is_file()):
         raise UnknownName("recipe", str(name), known, "(or give the path of a .toml file)", elsewhere="recipe file")

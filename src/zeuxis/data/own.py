@@ -2,6 +2,8 @@
 
 Everything becomes one :class:`~zeuxis.data.source.ArraySource` in memory, split into train, val and test as folders
 are: the same pictures are set apart whenever the same number of them is given.
+
+Axes: X pictures and y their labels, as scikit-learn calls them.
 """
 
 from __future__ import annotations
