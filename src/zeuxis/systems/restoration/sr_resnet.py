@@ -30,8 +30,8 @@ class SRResNet(RegressionRestorer):
         blocks: residual blocks.
         width: channels within.
         upsampler: "pixelshuffle", the paper's enlargements of features one after another, or "pixelshuffledirect", one
-            convolution to all numbers of the large picture (Shi et al. 2016; the names are SwinIR's): in the same time
-            nearly three times as many blocks by 4.
+            convolution to all numbers of the large picture (Shi et al. 2016; the names are SwinIR's), which leaves time
+            for more blocks.
         lr: learning rate, which falls along a cosine.
     """
 
