@@ -102,11 +102,13 @@ def test_all_of_a_guided_batch_is_steered_and_scales_multiply() -> None:
         once, twice = unet(x, t), unet(torch.cat([x, x]), torch.cat([t, t]))
         with pytest.raises(UsageError, match="2 control pictures for 3 images"):
             unet(randn(3, 4, 8, 8), torch.tensor([1.0, 1.0, 1.0]))
-    assert torch.allclose(twice, torch.cat([once, once]), atol=1e-5)
+    torch.testing.assert_close(
+        twice, torch.cat([once, once]), atol=1e-4, rtol=1e-4
+    )  # larger batches add in another order
     residuals = branch(x, features, t)
     half = unet(x, t, residuals=scaled(residuals, 0.5))
     with controlled_by(unet, branch, features, 0.5):
-        assert torch.allclose(unet(x, t), half, atol=1e-6)
+        assert torch.allclose(unet(x, t), half, atol=1e-5)
     with controlled_by(unet, branch, features, 0.25), controlled_by(unet, branch, features, 0.25):  # two branches add
         assert torch.allclose(unet(x, t), half, atol=1e-4)
     with controlled_by(unet, branch, features, 0.0):
