@@ -102,9 +102,8 @@ def test_all_of_a_guided_batch_is_steered_and_scales_multiply() -> None:
         once, twice = unet(x, t), unet(torch.cat([x, x]), torch.cat([t, t]))
         with pytest.raises(UsageError, match="2 control pictures for 3 images"):
             unet(randn(3, 4, 8, 8), torch.tensor([1.0, 1.0, 1.0]))
-    torch.testing.assert_close(
-        twice, torch.cat([once, once]), atol=1e-4, rtol=1e-4
-    )  # larger batches add in another order
+    # Kernels for larger batches add in another order.
+    torch.testing.assert_close(twice, torch.cat([once, once]), atol=1e-4, rtol=1e-4)
     residuals = branch(x, features, t)
     half = unet(x, t, residuals=scaled(residuals, 0.5))
     with controlled_by(unet, branch, features, 0.5):
