@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tabled import png, rows
 
 from zeuxis.api.evaluate import evaluate
 from zeuxis.api.model import load
@@ -33,20 +34,6 @@ from zeuxis.recipe import Train, load_recipe
 OLD, NEW, CONVERTED = "0" * 39 + "1", "0" * 39 + "2", "c" * 40
 REPO = "someone/birds"
 WITH_ARROW = importlib.util.find_spec("pyarrow") is not None
-
-
-def png(colour: tuple[int, int, int], size: tuple[int, int] = (20, 12)) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", size, colour).save(out, "PNG")
-    return out.getvalue()
-
-
-def rows(n: int, blue: int = 0, **more: Any) -> list[dict[str, Any]]:
-    """Pictures whose red numbers them, with a label and a caption each."""
-    return [
-        {"image": {"bytes": png((k, 0, blue)), "path": f"{k}.png"}, "label": k % 3, "text": f"bird {k}", **more}
-        for k in range(n)
-    ]
 
 
 COLUMNS = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
+from tabled import png, rows
 
 from zeuxis.batch import to_uint8
 from zeuxis.data import parquet, tables
@@ -25,20 +24,6 @@ from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError
 WITH_ARROW = importlib.util.find_spec("pyarrow") is not None
 needs_arrow = pytest.mark.skipif(not WITH_ARROW, reason="pyarrow is not installed")
 NAMES = ("robin", "wren", "owl")
-
-
-def png(colour: tuple[int, int, int], size: tuple[int, int] = (20, 12)) -> bytes:
-    out = io.BytesIO()
-    Image.new("RGB", size, colour).save(out, "PNG")
-    return out.getvalue()
-
-
-def rows(n: int, blue: int = 0, **more: Any) -> list[dict[str, Any]]:
-    """Pictures whose red numbers them, with a label and a caption each."""
-    return [
-        {"image": {"bytes": png((k, 0, blue)), "path": f"{k}.png"}, "label": k % 3, "text": f"bird {k}", **more}
-        for k in range(n)
-    ]
 
 
 def write(path: Path, table: Sequence[dict[str, Any]], names: Sequence[str] = NAMES, group: int = 7) -> Path:

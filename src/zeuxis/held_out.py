@@ -30,17 +30,21 @@ def held_out_of(system: Verbs, batch: Batch, rng: Rng) -> Mapping[str, Tensor]:
         seen = system.encode(batch.image) if "encode" in system.can else batch.image
         return errors_at_levels(denoise, seen, rng)
     if "log_prob" in system.can and system.likelihood_of is not Likelihood.BLACK_AND_WHITE:
-        levels = system.likelihood_of is not Likelihood.DENSITY
-        image = batch.image if levels else dequantise(batch.image, rng)
-        nats = mean_of(lambda x: -system.log_prob(x, rng), image)
-        return {"nats a value": nats / image[0].numel()}
+        density = system.likelihood_of is Likelihood.DENSITY
+        batch = Batch(dequantise(batch.image, rng)) if density else batch
+        nats = mean_of(lambda part: -system.log_prob(part.image, rng), batch)
+        return {"nats a value": nats / batch.image[0].numel()}
     if {"encode", "decode"} <= system.can:
-        return {
-            "rebuilt": mean_of(lambda x: (system.decode(system.encode(x)) - x).square().flatten(1).mean(1), batch.image)
-        }
+        return {"rebuilt": squared_error_of(lambda part: system.decode(system.encode(part.image)), batch)}
     return {}
 
 
-def mean_of(measure: Callable[[Tensor], Tensor], image: Tensor) -> Tensor:
-    """The mean of what ``measure`` says of each picture, ``(B, ...)`` to ``(B,)``, a few at a time."""
-    return torch.cat([measure(part).float() for part in image.split(PART)]).mean()
+def squared_error_of(make: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
+    """The mean squared error of the pictures ``(B, C, H, W)`` that ``make`` makes in place of a batch's."""
+    return mean_of(lambda part: (make(part) - part.image).square().flatten(1).mean(1), batch)
+
+
+def mean_of(measure: Callable[[Batch], Tensor], batch: Batch) -> Tensor:
+    """The mean of what ``measure`` says ``(B,)`` of each example, a few at a time."""
+    parts = (batch[k : k + PART] for k in range(0, len(batch), PART))
+    return torch.cat([measure(part).float() for part in parts]).mean()

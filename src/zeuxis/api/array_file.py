@@ -22,14 +22,13 @@ from numpy.lib import format as layout
 from safetensors.torch import load_file
 from torch import Tensor
 
+from zeuxis.api.card_file import MOST_BYTES, content_of
 from zeuxis.editing.space import DecodedSpace
 from zeuxis.errors import DataError, NoSuchPath, UsageError
-from zeuxis.files import read_bytes
 from zeuxis.pretrained.convert import convert
 
 NUMPY, TORCH = (".npy", ".npz"), (".pt", ".pth")
 CODES = ("w", "latent", "latents")  # what the projectors call them
-MOST_BYTES = 256 << 20
 SOME = 5  # names that a message lists
 
 
@@ -101,12 +100,7 @@ def _numbers(path: Path) -> Tensor:
 
 
 def _read(path: Path) -> np.ndarray:
-    try:
-        content = read_bytes(path, MOST_BYTES)
-    except FileNotFoundError:
-        raise NoSuchPath("file", path) from None
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    content = content_of(path)
     try:
         return _array(content) if path.suffix.lower() == ".npy" else _only(content, path)
     except (ValueError, EOFError, BadZipFile, OSError, NotImplementedError) as error:

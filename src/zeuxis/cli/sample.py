@@ -160,7 +160,9 @@ def sample(
         from zeuxis.api.directions import moved
 
         if batch is not None:
-            raise UsageError(f"--batch {batch}: pictures moved along a direction are decoded one by one; leave it out")
+            raise UsageError(
+                f"--batch {batch}: pictures of --latents or along a --direction are decoded one by one; leave it out"
+            )
         made = moved(
             drawn, n, seed, direction or (), how, pictures=picture or (), latents=latents or (), **conditions
         )  # fmt: skip

@@ -39,6 +39,11 @@ class HubName:
     caption: str | None = None
 
     @property
+    def title(self) -> str:
+        """What messages call it."""
+        return self.repo
+
+    @property
     def pinned(self) -> bool:
         """Whether the revision is a commit, under which nothing can change."""
         return self.revision is not None and COMMIT.fullmatch(self.revision) is not None

@@ -47,7 +47,7 @@ def of_config(name: HubName | TablesName, files: Sequence[TableFile]) -> list[Ta
     """
     configs = sorted({file.config for file in files})
     if name.config is not None and name.config not in configs:
-        raise UnknownName(f"config of '{name.repo}'", name.config, configs)
+        raise UnknownName(f"config of '{name.title}'", name.config, configs)
     if name.config is None and len(configs) > 1 and "default" not in configs:
         chosen = replace(name, config="NAME")
         raise DataError(f"'{name}' has several configs: choose one, as {chosen} ({', '.join(configs)})")
@@ -68,7 +68,7 @@ def parts_of(name: HubName | TablesName, files: Sequence[TableFile]) -> dict[str
     wanted = name.split if name.split is not None else theirs[0] if len(theirs) == 1 else None
     if wanted is not None:
         if wanted not in theirs:
-            raise UnknownName(f"split of '{name.repo}'", wanted, theirs)
+            raise UnknownName(f"split of '{name.title}'", wanted, theirs)
         return {"train": [file for file in files if file.split == wanted]}
     parts: dict[str, list[TableFile]] = {split: [] for split in ("train", "val", "test")}
     for file in files:

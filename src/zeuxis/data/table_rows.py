@@ -66,7 +66,7 @@ def mapped(name: HubName | TablesName, columns: Sequence[Column]) -> Mapped:
     known = {column.name: column for column in columns}
     for chosen in (name.image, name.label, name.caption):
         if chosen and chosen not in known:
-            raise UnknownName(f"column of '{name.repo}'", chosen, known)
+            raise UnknownName(f"column of '{name.title}'", chosen, known)
     pictures = [column.name for column in columns if column.kind == "image"]
     usual = [column for column in IMAGES if column in pictures]
     image = name.image or (pictures[0] if len(pictures) == 1 else usual[0] if usual else None)

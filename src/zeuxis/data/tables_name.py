@@ -38,7 +38,7 @@ class TablesName:
     caption: str | None = None
 
     @property
-    def repo(self) -> str:
+    def title(self) -> str:
         """What messages call it."""
         return self.path
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.game import Move, Player, System, Turn
-from zeuxis.held_out import PART
+from zeuxis.held_out import squared_error_of
 from zeuxis.knobs import Sampling
 from zeuxis.losses.reconstruction import l1
 from zeuxis.nn.picture_network import PictureNetwork
@@ -61,11 +61,8 @@ class PictureRestorer(AnySizeRestorer):
 
     def held_out(self, batch: Batch, rng: Rng) -> Mapping[str, Tensor]:
         """The mean squared error of the pictures that it makes of the sources."""
-        parts = [batch[k : k + PART] for k in range(0, len(batch), PART)]
-        errors = [
-            (self.sample(part.condition, ImageRng.counting(0, len(part))) - part.image).square() for part in parts
-        ]
-        return {"squared error": torch.cat([error.flatten(1).mean(1) for error in errors]).mean()}
+        made = squared_error_of(lambda part: self.sample(part.condition, ImageRng.counting(0, len(part))), batch)
+        return {"squared error": made}
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         return (2 * self.picture_network(how)(self.given(condition)) - 1).float().clamp(-1, 1)
