@@ -163,7 +163,7 @@ PAIR = {f"{LAYER}.lora_A.weight": torch.ones(2, 3), f"{LAYER}.lora_B.weight": to
 def test_other_kinds_of_adapters_are_called_so(tmp_path: Path, key: str, kind: str) -> None:
     file = tmp_path / "style.safetensors"
     save_file({**PAIR, key: torch.ones(5)}, file)
-    with pytest.raises(WeightsError, match=f"it holds .*{kind}.*, which is not known here"):
+    with pytest.raises(WeightsError, match=f"it holds .*{kind}.*, which is no LoRA"):
         merge(file, {LAYER: torch.zeros(5, 3)}, {LAYER: LayerPlace(LAYER, 0, 1)})
 
 

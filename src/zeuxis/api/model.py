@@ -431,6 +431,11 @@ class Model:
                 found += way.cut(way.each(asked[name]))
             elif FIELDS[name].kind == "text":
                 found += self.system.unread(Condition(**{name: way.read(way.each(asked[name]))}), how)
+        texts = " ".join(str(asked.get(name)) for name in ("caption", "negative"))
+        idle = [one["token"] for one in self.card.get("added", ()) if one.get("token", "") not in texts]
+        found += [
+            f"no caption and no negative has '{token}', so that its --embedding counts for nothing" for token in idle
+        ]
         return tuple(dict.fromkeys(found))
 
     def _refuse(self, asked: Mapping[str, Any]) -> None:
@@ -495,8 +500,8 @@ class Model:
             dtype=self.precision,
             drawn=drawn,
         )
-        if added := self.card.get("added"):  # to a published model: the files of a LoRA, of a ControlNet
-            made["added"] = [{k: one[k] for k in ("kind", "files", "scale") if k in one} for one in added]
+        if added := self.card.get("added"):  # to a published model: the files of a LoRA, of a token, of a ControlNet
+            made["added"] = [{k: one[k] for k in ("kind", "files", "scale", "token") if k in one} for one in added]
         return made if self.size is None else {**made, "size": list(height_width(self.size))}
 
 

@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from zeuxis.nn.controlnet import unet_of
 from zeuxis.nn.footprint import weights
 from zeuxis.nn.residence import Residence
 from zeuxis.pretrained.controlnet_keys import CLASS, LoadedControlNet, load_controlnet
+from zeuxis.pretrained.embedding_file import read_embedding, teach
 from zeuxis.pretrained.hub_export import layers_of
 from zeuxis.pretrained.json_table import read_json
 from zeuxis.pretrained.lora import lora_file, merge, places
@@ -38,22 +39,25 @@ if TYPE_CHECKING:
     from zeuxis.game import System
 
 SYSTEM = "stable-diffusion"
-LORA, CONTROL = " | lora:", " | control:"  # between the parts of a name
+LORA, EMBEDDING, CONTROL = " | lora:", " | embedding:", " | control:"  # between the parts of a name
 OF_OTHERS = re.compile(r"(?P<file>.+\.\w+):(?P<scale>[+-]?\d*\.?\d+)")  # as other programs write a LoRA
 
 
 @dataclass(frozen=True)
 class PublishedName:
-    """What a name of a published model says: ``BASE | lora:FILE*SCALE | control:FILE``."""
+    """What a name of a published model says: ``BASE | lora:FILE*SCALE | embedding:FILE=TOKEN | control:FILE``."""
 
     base: str
     loras: tuple[tuple[Path, float], ...] = ()
+    embeddings: tuple[tuple[Path, str | None], ...] = ()
     control: Path | None = None
 
 
-def spelt(base: str, loras: Sequence[str] = (), control: str | None = None) -> str:
-    """The name of a model with LoRA files merged into it, each perhaps with ``*SCALE`` after it, and a ControlNet."""
-    return "".join([base, *(f"{LORA}{lora}" for lora in loras), *([f"{CONTROL}{control}"] if control else [])])
+def spelt(base: str, loras: Sequence[str] = (), control: str | None = None, embeddings: Sequence[str] = ()) -> str:
+    """The name of a model with LoRA files merged into it, each perhaps with ``*SCALE`` after it, tokens of textual
+    inversion, each perhaps with ``=TOKEN``, and a ControlNet."""
+    told = [*(f"{EMBEDDING}{embedding}" for embedding in embeddings), *([f"{CONTROL}{control}"] if control else [])]
+    return "".join([base, *(f"{LORA}{lora}" for lora in loras), *told])
 
 
 def parsed(name: str | Path) -> PublishedName:
@@ -61,6 +65,7 @@ def parsed(name: str | Path) -> PublishedName:
     rest, *controls = str(name).split(CONTROL)
     if len(controls) > 1:
         raise UsageError(f"'{name}' has {len(controls)} ControlNets: give one")
+    rest, *taught = rest.split(EMBEDDING)
     base, *texts = rest.split(LORA)
     loras = []
     for text in texts:
@@ -73,7 +78,16 @@ def parsed(name: str | Path) -> PublishedName:
             raise UsageError(f"--lora {text}: write FILE.safetensors or FILE.safetensors*0.8") from None
         if not math.isfinite(loras[-1][1]):
             raise UsageError(f"--lora {text}: a scale is a number, such as 0.8")
-    return PublishedName(base.strip(), tuple(loras), Path(controls[0].strip()) if controls else None)
+    control = Path(controls[0].strip()) if controls else None
+    return PublishedName(base.strip(), tuple(loras), tuple(map(_embedding, taught)), control)
+
+
+def _embedding(text: str) -> tuple[Path, str | None]:
+    """The file of ``FILE`` or ``FILE=TOKEN``, and the token."""
+    file, sign, token = text.strip().rpartition("=")
+    if not sign or Path(text.strip()).exists():
+        return Path(text.strip()), None
+    return Path(file), token
 
 
 def published_path(name: str | Path) -> Path | None:
@@ -116,6 +130,11 @@ def load_published(
     for file, scale in asked.loras:
         merged = merge(lora_file(file), found.tensors, places(sizes, towers), scale)
         added.append({"kind": "lora", "files": _hashes(merged.files), "scale": scale, "layers": merged.layers})
+    for file, token in asked.embeddings:
+        embedding = read_embedding(file, token)
+        text = teach(embedding, found.arguments["text"], found.tensors, f"--embedding {file}")
+        found = replace(found, arguments={**found.arguments, "text": text})
+        added.append({"kind": "embedding", "files": _hashes([file]), "token": embedding.token})
     spec = DataSpec(Shape(3, found.side, found.side), provides=frozenset({"caption"}))
     with parameters_on_meta({}):
         system = build(SYSTEM, spec, found.arguments)
@@ -172,7 +191,7 @@ def _hashes(files: Iterable[Path]) -> dict[str, str]:
 
 
 def _card(system: System, found: PublishedModel, added: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What a model's card holds, how its files were read, and what was ``added``: LoRA files and a ControlNet."""
+    """What a model's card holds, how its files were read, and what was ``added``: LoRA files, tokens, a ControlNet."""
     hashes = _hashes(found.files)
     more = [f"{sha256}*{one['scale']:g}" if "scale" in one else sha256
             for one in added for sha256 in one["files"].values()]  # fmt: skip

@@ -42,6 +42,8 @@ def convert(
     """Turn a checkpoint into a model if its kind is known, or else into safetensors; nothing in it is run."""
     from zeuxis.api.adopt import Plain, adopt, convert_file, hint
     from zeuxis.api.adopt_clip import adopt_clip
+    from zeuxis.pretrained.embedding_file import holds_embedding
+    from zeuxis.pretrained.lora import holds_lora
     from zeuxis.pretrained.parts import holds_unet
     from zeuxis.pretrained.restorer_files import holds_restorer, look_of
 
@@ -56,7 +58,10 @@ def convert(
         else:
             done = convert_file(file, out, size, progress) if kind is None else adopt(file, kind, out, size, progress)
     restores = isinstance(done, Plain) and holds_restorer(done.weights)
-    if isinstance(done, Plain) and not restores:
+    added = None  # the option of zeuxis sample that takes it
+    if isinstance(done, Plain) and not done.holds and not restores:
+        added = "--lora" if holds_lora(done.weights) else "--embedding" if holds_embedding(done.weights) else None
+    if isinstance(done, Plain) and not restores and added is None:
         look = None if done.holds else look_of(done.weights)
         what = "" if look is None else f"it looks like {look}, and "
         note(f"note: the tensors of {file} keep their names; {what}{hint(done.holds)}")
@@ -69,6 +74,9 @@ def convert(
         say(f"everything else -> {done.facts}")
         if holds_unet(done.weights):
             say(f"zeuxis sample {word(done.weights)} --caption TEXT draws with it")
+        if added is not None:
+            say(f"zeuxis sample MODEL --caption TEXT {added} {word(done.weights)} draws with it, where MODEL is the "
+                "Stable Diffusion that it was made for")  # fmt: skip
         if restores:
             say(f"zeuxis restore PICTURE --model {word(done.weights)} restores with it")
         if done.not_made:

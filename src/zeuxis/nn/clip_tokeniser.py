@@ -44,8 +44,8 @@ class ClipTokeniser:
         length: of the window in tokens, those of begin and end included.
         pad: the token after the end: OpenAI's models repeat the end, OpenCLIP's have "!" (id 0).
         added: tokens of the vocabulary that were learnt later (textual inversion; Gal et al. 2022, arXiv:2208.01618).
-            One stands for itself wherever a text has it, spelt as it is, and for the rest of its vectors too: those are
-            called NAME_1, NAME_2, ... as public programs write them.
+            One stands for itself wherever a text has it, spelt as it is and not within a longer word, and for the rest
+            of its vectors too: those are called NAME_1, NAME_2, ... as public programs write them.
 
     Raises :class:`DataError` for a vocabulary without one of these tokens, or without what a merge makes.
     """
@@ -73,7 +73,7 @@ class ClipTokeniser:
         self.added = tuple(added)
         self._concepts = {token: self._vectors(token) for token in self.added}
         longest = sorted(self.added, key=len, reverse=True)  # "<a>_1" is not "<a>" and "_1"
-        self._concept = re.compile(f"({'|'.join(map(re.escape, longest))})") if longest else None
+        self._concept = re.compile(f"({'|'.join(map(_by_itself, longest))})") if longest else None
         self._rank = {pair: i for i, pair in enumerate(self.merges)}
         self._token = {i: token for token, i in vocabulary.items()}
         self._pieces = lru_cache(1 << 14)(self._merged)
@@ -148,6 +148,13 @@ class ClipTokeniser:
             if symbol not in self.vocabulary:
                 raise UsageError(f"'{word}' cannot be tokenised: the vocabulary has no token for '{symbol}' of it")
         return tuple(self.vocabulary[symbol] for symbol in symbols)
+
+
+def _by_itself(token: str) -> str:
+    """A pattern of a token where it is no part of a longer word; <one> with marks of its own may stand anywhere."""
+    before = r"(?<!\w)" if re.match(r"\w", token[0]) else ""
+    after = r"(?!\w)" if re.match(r"\w", token[-1]) else ""
+    return f"{before}{re.escape(token)}{after}"
 
 
 def _with_merged(symbols: Sequence[str], pair: tuple[str, str]) -> Iterator[str]:

@@ -108,7 +108,7 @@ def told_marks(text: str, reading: PromptWeights | None = None) -> tuple[str, ..
         )
     kinds = [
         (FILES, "no file is used by it: leave it out, and give the file (--lora FILE*SCALE)"),
-        (EMBEDDING, "no file is used by it: leave it out"),
+        (EMBEDDING, "no file is used by it: write its name alone, and give the file (--embedding FILE)"),
         (CHANGES, "no words change while it draws: write those that are wanted"),
         *(((APART, "the text is read as one: leave it out"),) if text != text.upper() else ()),
     ]

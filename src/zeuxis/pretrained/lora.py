@@ -57,6 +57,7 @@ PROCESSOR = re.compile(r"(?P<layer>.+)\.processor\.to_(?P<which>q|k|v|out)_lora\
 NUMBERED = re.compile(r"(?P<part>unet|text_encoder):(?P<n>\d+):(?P<role>up|down)")
 KOHYA = {"lora_unet_": "unet", "lora_te_": "text_encoder", "lora_te1_": "text_encoder", "lora_te2_": "text_encoder_2"}
 PARTS = ("unet", "text_encoder", "text_encoder_2")
+INVERSION = "emb_params"
 OTHER_KINDS = {  # of what is added to weights or tokens, with what is in the names of their tensors
     "DoRA's magnitudes": ".dora_scale",
     "DoRA's magnitudes of PEFT": ".lora_magnitude_vector",
@@ -64,7 +65,7 @@ OTHER_KINDS = {  # of what is added to weights or tokens, with what is in the na
     "an (IA)3": ".on_input",
     "differences of biases": ".diff_b",
     "tokens of textual inversion beside it": "bundle_emb.",
-    "tokens of textual inversion": "emb_params",
+    "tokens of textual inversion": INVERSION,
 }
 ATTENTIONS, GATED, TEXT = frozenset({"CrossAttention", "Attention"}), "GEGLU", "CLIPAttention"
 
@@ -179,9 +180,8 @@ def merge(file: Path, tensors: dict[str, Tensor], known: Mapping[str, LayerPlace
         deltas.setdefault(place.name, []).append((place, delta.view(rows.shape)))
     for kind, mark in OTHER_KINDS.items():
         if strange := next((key for key in lost if mark in key), None):
-            raise WeightsError(
-                f"{file} cannot be merged: it holds {kind} ('{strange}'), which is not known here: give a plain LoRA"
-            )
+            mend = f"give it as --embedding {word(file)}" if mark == INVERSION else "give a plain LoRA"
+            raise WeightsError(f"{file} cannot be merged: it holds {kind} ('{strange}'), which is no LoRA: {mend}")
     if lost or not deltas:
         some = ", ".join(lost[:5]) + (f" and {len(lost) - 5} more" if len(lost) > 5 else "")
         raise WeightsError(
@@ -297,6 +297,13 @@ def lora_file(path: Path) -> Path:
             f"{path} is a folder with {len(found)} files of safetensors ({names}): name the one to merge"
         )
     return found[0]
+
+
+def holds_lora(file: Path) -> bool:
+    """Whether every tensor of a file of safetensors has the name of one in a LoRA, of whichever base."""
+    with safe_open(file, "pt") as found:
+        keys = tuple(found.keys())
+    return bool(keys) and all(NUMBERED.fullmatch(key) or _layer(key, {}, {})[1] for key in keys)
 
 
 def _open(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -231,6 +231,10 @@ def _of_file(file: Path) -> PublishedParts:
         raise WeightsError(
             f"{file} is a LoRA, and no whole model: give the base that it is for, with --lora {word(file)}"
         )
+    if tensors.keys() <= {"emb_params", "clip_l", "clip_g"}:
+        raise WeightsError(
+            f"{file} is a token of textual inversion: give the model that it is for, with --embedding {word(file)}"
+        )
     for prefix, what in ((UNET, "a U-Net"), (STAGE, "a first stage")):
         if not any(key.startswith(prefix) for key in tensors):
             raise WeightsError(
