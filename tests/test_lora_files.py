@@ -249,6 +249,32 @@ def test_kernels_in_three_factors_and_whole_differences_are_merged(tmp_path: Pat
     assert torch.equal(added(tmp_path, FLAT, whole, 2.0), 2 * whole["diff"])
 
 
+@pytest.mark.parametrize("layer", [FLAT, KERNEL])
+@pytest.mark.parametrize("key", ["dora_scale of rows", "dora_scale of columns", "lora_magnitude_vector"])
+def test_a_dora_changes_the_direction_and_says_the_length(tmp_path: Path, layer: str, key: str) -> None:
+    """Eq. 5 of arXiv:2402.09353; LyCORIS has a length of each row or each column, PEFT of each row."""
+    name, _, along = key.partition(" of ")
+    rows = along != "columns"
+    tail = SHAPES[layer][2:]
+    t = draws(0, **{"lora_A.weight": (2, 4, *tail), "lora_B.weight": (6, 2, *(1 for _ in tail)), "w": SHAPES[layer]})
+    shape = (6, 1, *(1 for _ in tail)) if rows else (1, 4, *(1 for _ in tail))
+    m = draws(1, m=shape)["m"].abs()
+    file = tmp_path / "style.safetensors"
+    half = {f"{layer}.{k}": t[k] for k in ("lora_A.weight", "lora_B.weight")}
+    save_file({**half, f"{layer}.{name}": m if along else m.transpose(0, 1) if tail else m.flatten()}, file)
+    base = {layer: t["w"].clone()}
+    merge(file, base, {layer: LayerPlace(layer, 0, 1)})
+    changed = t["w"] + (t["lora_B.weight"].flatten(1) @ t["lora_A.weight"].flatten(1)).view(SHAPES[layer])
+    apart = changed.flatten(1) if rows else changed.transpose(0, 1).flatten(1)
+    assert torch.allclose(base[layer], m * changed / apart.norm(dim=1).view(shape), atol=1e-6)
+    half_way = {layer: t["w"].clone()}
+    merge(file, half_way, {layer: LayerPlace(layer, 0, 1)}, 0.5)
+    assert torch.allclose(half_way[layer], (t["w"] + base[layer]) / 2, atol=1e-6)
+    save_file({**half, f"{layer}.{name}": torch.ones(5)}, file)
+    with pytest.raises(WeightsError, match=rf"{name}: magnitudes of \(5,\) for a weight of \(6, 4"):
+        merge(file, base, {layer: LayerPlace(layer, 0, 1)})
+
+
 def test_factors_that_are_no_layer_are_named(tmp_path: Path) -> None:
     t = draws(0, hada_w1_a=(6, 2), hada_w1_b=(2, 4), hada_w2_a=(6, 2))
     with pytest.raises(WeightsError, match=r"unet\.mid\.attn1\.to_q without b2"):

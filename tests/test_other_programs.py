@@ -154,8 +154,6 @@ PAIR = {f"{LAYER}.lora_A.weight": torch.ones(2, 3), f"{LAYER}.lora_B.weight": to
 @pytest.mark.parametrize(
     ("key", "kind"),
     [
-        (f"{LAYER}.dora_scale", "DoRA"),
-        (f"{LAYER}.lora_magnitude_vector", "DoRA"),
         (f"{LAYER}.diff_b", "differences of biases"),
         ("bundle_emb.mine.string_to_param.*", "tokens of textual inversion"),
     ],

@@ -59,8 +59,6 @@ KOHYA = {"lora_unet_": "unet", "lora_te_": "text_encoder", "lora_te1_": "text_en
 PARTS = ("unet", "text_encoder", "text_encoder_2")
 INVERSION = "emb_params"
 OTHER_KINDS = {  # of what is added to weights or tokens, with what is in the names of their tensors
-    "DoRA's magnitudes": ".dora_scale",
-    "DoRA's magnitudes of PEFT": ".lora_magnitude_vector",
     "an OFT": ".oft_",
     "an (IA)3": ".on_input",
     "differences of biases": ".diff_b",
@@ -93,7 +91,7 @@ class Pair:
 
         Raises :class:`WeightsError` naming keys whose ranks are not one, or are not that of the ``table``.
         """
-        if self.tensors.keys() - {"down", "up", "alpha"}:
+        if self.tensors.keys() - {"down", "up", "alpha"} - lora_factors.MAGNITUDES:
             product, rank = lora_factors.product(self.layer, self.tensors)
             return product if rank is None else self._alpha(table, rank) / rank * product
         down, up = self.tensors["down"], self.tensors["up"]
@@ -173,11 +171,17 @@ def merge(file: Path, tensors: dict[str, Tensor], known: Mapping[str, LayerPlace
         if delta.numel() != rows.numel() or delta.shape[0] != rows.shape[0]:
             lost.append(f"{layer} of {tuple(delta.shape)} for {tuple(rows.shape)}")
             continue
+        delta = delta.view(rows.shape)
+        for role in pair.tensors.keys() & lora_factors.MAGNITUDES:
+            try:
+                delta = lora_factors.decomposed(rows, delta, pair.tensors[role], role)
+            except WeightsError as error:
+                raise WeightsError(f"{file} cannot be merged: {pair.keys[role]}: {error}") from None
         if not torch.isfinite(delta).all():
             raise WeightsError(
                 f"{file} cannot be merged: what it adds to {layer} is not finite; fetch or train it again"
             )
-        deltas.setdefault(place.name, []).append((place, delta.view(rows.shape)))
+        deltas.setdefault(place.name, []).append((place, delta))
     for kind, mark in OTHER_KINDS.items():
         if strange := next((key for key in lost if mark in key), None):
             mend = f"give it as --embedding {word(file)}" if mark == INVERSION else "give a plain LoRA"
@@ -234,7 +238,7 @@ def _layer(key: str, flat: Mapping[str, str], lists: Mapping[str, list[str]]) ->
     for ending, role in ROLES.items():
         if name.endswith(f".{ending}"):
             layer = name.removesuffix(f".{ending}")
-            if role in lora_factors.ROLES.values() and key.startswith("base_model."):
+            if role in lora_factors.ROLES.values() and role != "m" and key.startswith("base_model."):
                 return "", ""  # PEFT's own, whose alpha stands elsewhere
             return flat.get(layer) or _with_part(layer), role
     return "", ""

@@ -7,8 +7,11 @@
     LoKr           W1 (x) W2                Kronecker's product; each whole, or as factors of its own; ``kt2`` as above
     full           W                        the difference itself
 
+With magnitudes m beside them (DoRA) the changed weight has the length that m says, row by row or column by column.
+
 Yeh et al. 2024, "Navigating text-to-image customization: from LyCORIS fine-tuning to model evaluation"
-(arXiv:2309.14859). What is found is multiplied by alpha / r; LoKr of whole factors, and differences, have no r.
+(arXiv:2309.14859); Liu et al. 2024, "DoRA: weight-decomposed low-rank adaptation" (arXiv:2402.09353). What is found is
+multiplied by alpha / r; LoKr of whole factors, and differences, have no r.
 """
 
 from __future__ import annotations
@@ -36,7 +39,10 @@ ROLES = {  # endings of keys, and what they are called here
     "lokr_w2_b": "k2b",
     "lokr_t2": "kt2",
     "diff": "full",
+    "dora_scale": "dora",
+    "lora_magnitude_vector": "m",
 }
+MAGNITUDES = {"dora", "m"}  # LyCORIS's, of shape (out, 1, ...) or (1, in, ...), and PEFT's, one for each row
 _KINDS = (  # all that one layer may have, by kind
     frozenset({"up", "down", "mid"}),
     frozenset({"a1", "b1", "a2", "b2", "t1", "t2"}),
@@ -50,7 +56,7 @@ def missing(layer: str, tensors: Mapping[str, Tensor]) -> str | None:
 
     Raises :class:`WeightsError` where they are of several kinds.
     """
-    held = tensors.keys() - {"alpha"}
+    held = tensors.keys() - {"alpha"} - MAGNITUDES
     kinds = [kind for kind in _KINDS if held & kind]
     if len(kinds) > 1:
         raise WeightsError(f"{layer} has factors of two kinds: {', '.join(sorted(held))}")
@@ -82,6 +88,22 @@ def product(layer: str, tensors: Mapping[str, Tensor]) -> tuple[Tensor, int | No
     except (RuntimeError, IndexError) as error:
         shapes = ", ".join(f"{role} {tuple(tensor.shape)}" for role, tensor in t.items())
         raise WeightsError(f"the factors of {layer} do not fit one another: {shapes}") from error
+
+
+def decomposed(weight: Tensor, change: Tensor, magnitude: Tensor, role: str) -> Tensor:
+    """What is added to ``weight`` (out, in, ...) so that it is m (W + change) / |W + change| (Eq. 5), float32.
+
+    Raises :class:`WeightsError` for magnitudes of no such shape.
+    """
+    w, m = weight.float(), magnitude.float()
+    changed = w + change
+    rows, columns = (len(w), *[1] * (w.ndim - 1)), (1, w.shape[1], *[1] * (w.ndim - 2))
+    if role == "m" and m.numel() == len(w):
+        m = m.reshape(rows)
+    if m.shape not in (rows, columns):
+        raise WeightsError(f"magnitudes of {tuple(magnitude.shape)} for a weight of {tuple(w.shape)}")
+    lengths = torch.linalg.vector_norm(changed, dim=[d for d, n in enumerate(m.shape) if n == 1], keepdim=True)
+    return m * changed / lengths - w
 
 
 def _tucker(a: Tensor, b: Tensor, core: Tensor | None) -> Tensor:
