@@ -68,7 +68,10 @@ def test_sinusoid_orders() -> None:
     assert torch.equal(ho[0], torch.tensor([0.0, 0, 0, 0, 1, 1, 1, 1]))
     assert sd[1, 3].item() == pytest.approx(torch.tensor(3 * 10_000 ** (-3 / 4)).cos().item(), abs=1e-6)
     assert ho[1, 3].item() == pytest.approx(torch.tensor(3 * 10_000**-1.0).sin().item(), abs=1e-6)
-    assert sinusoid(t, 7).shape == (2, 7)
+    assert torch.equal(sinusoid(t, 7), torch.cat([sinusoid(t, 6), torch.zeros(2, 1)], 1))
+    assert torch.equal(sinusoid(t, 2, ddpm=True), torch.stack([t.sin(), t.cos()], 1))
+    with pytest.raises(UsageError, match="an embedding of 1 number tells no time"):
+        sinusoid(t, 1)
 
 
 def test_place_names_column_then_row() -> None:
@@ -77,6 +80,8 @@ def test_place_names_column_then_row() -> None:
     row1_column2 = table[1 * 3 + 2]
     assert row1_column2[0].item() == pytest.approx(torch.tensor(2.0).sin().item())
     assert row1_column2[4].item() == pytest.approx(torch.tensor(1.0).sin().item())
+    with pytest.raises(UsageError, match=r"a width of 30 for tokens: .* a multiple of 4, such as 32"):
+        DiT(3, (8, 8), patch=2, width=30, depth=1, heads=2)
 
 
 def test_label_drop_is_the_null_class() -> None:
@@ -483,11 +488,13 @@ def test_unet_agrees_with_diffusers_stable_diffusion() -> None:
     )
     net = UNet(4, width=128, multiples=(1, 2), blocks=1, attention=(1,), heads=8, context_width=12, eps=1e-5)
     net.load_state_dict(from_diffusers(peer.state_dict()))
-    x, t, text = randn(2, 4, 8, 8), torch.tensor([3, 700]), randn(2, 5, 12)
-    with torch.no_grad():
-        theirs = peer(x, t, text).sample
-        assert theirs.std() > 0.05
-        assert torch.allclose(net(x, t, None, text), theirs, atol=1e-4, rtol=1e-4)
+    t, text = torch.tensor([3, 700]), randn(2, 5, 12)
+    for sides in ((8, 8), (7, 5)):  # odd ones are halved upwards
+        x = randn(2, 4, *sides)
+        with torch.no_grad():
+            theirs = peer(x, t, text).sample
+            assert theirs.std() > 0.05
+            assert torch.allclose(net(x, t, None, text), theirs, atol=1e-4, rtol=1e-4)
 
 
 def test_unet_agrees_with_diffusers_stable_diffusion_xl() -> None:
@@ -530,6 +537,17 @@ def test_unet_agrees_with_diffusers_stable_diffusion_xl() -> None:
         assert torch.allclose(net(x, t, added, context), theirs, atol=1e-4, rtol=1e-4)
     with pytest.raises(ValueError, match="added_width"):
         net(x, t, None, context)
+
+
+def test_an_odd_side_is_brought_back_to_what_it_was() -> None:
+    """By nearest neighbour, at every level: 5 was halved to 3 and that to 2."""
+    net = stir(UNet(1, width=8, multiples=(1, 1, 1), blocks=1, attention=()))
+    seen: list[tuple[int, ...]] = []
+    for level in net.up_levels:
+        level.register_forward_hook(lambda module, given, made: seen.append(tuple(made.shape[2:])))
+    with torch.no_grad():
+        assert net(randn(1, 1, 5, 8), torch.tensor([3.0])).shape == (1, 1, 5, 8)
+    assert seen == [(3, 4), (5, 8), (5, 8)]
 
 
 def test_a_control_branch_adds_to_every_skip_and_to_the_middle() -> None:

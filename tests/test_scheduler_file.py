@@ -15,7 +15,7 @@ from published import SMALL
 from zeuxis.diffusion.path import VariancePreserving
 from zeuxis.diffusion.sampler import SAMPLERS
 from zeuxis.diffusion.timesteps import chain_betas, published_levels
-from zeuxis.errors import UnknownName, Unsupported
+from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.pretrained.scheduler_file import (
     CLIP,
     IDLE,
@@ -30,10 +30,10 @@ from zeuxis.systems.diffusion.stable_diffusion import ONE_MORE, StableDiffusion
 DEFAULTS = {name: p.default for name, p in inspect.signature(StableDiffusion).parameters.items()}
 SPACINGS = next(knob.choices for knob in StableDiffusion.card.knobs if getattr(knob, "name", knob) == "spacing")
 SIGMAS = {"euler", "heun", "lms", "dpmpp-2m", "dpmpp-2m-sde", "unipc", "unipc-3"}  # with Karras' levels in public
-NAMED = SIGMAS | {"ddim", "ancestral"}
+NAMED = SIGMAS | {"ddim", "ancestral", "lcm"}
 
 
-@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+@pytest.mark.parametrize("sampler", sorted({*SAMPLERS, "lcm"}))
 def test_every_file_that_is_written_is_read_as_what_was_written(sampler: str) -> None:
     """Or it is not written: no sampler, spacing or chain becomes another in silence."""
     for spacing, to_zero, offset, (predicts, zero_snr) in product(
@@ -147,11 +147,11 @@ def test_the_classes_are_those_of_the_public_library(known: Any) -> None:
     assert all(own[key] in IDLE[key] for key in known.knows & IDLE.keys() - {CLIP})
     assert known.clips == own.get(CLIP, False) and known.to_zero == own.get("set_alpha_to_one", True)
     assert (own["beta_start"], own["beta_end"]) == known.betas and own["timestep_spacing"] == known.spacing
-    assert own["num_train_timesteps"] == 1000 and own["beta_schedule"] == "linear" and own["steps_offset"] == 0
+    assert own["num_train_timesteps"] == 1000 and own["beta_schedule"] == known.schedule and own["steps_offset"] == 0
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of the library
-@pytest.mark.parametrize("sampler", sorted(NAMED))
+@pytest.mark.parametrize("sampler", sorted(NAMED - {"lcm"}))
 def test_the_public_library_lays_the_same_levels_by_what_is_written(sampler: str) -> None:
     peers = pytest.importorskip("diffusers")
     path = VariancePreserving(chain_betas("scaled-linear", 1000, 0.00085, 0.012))
@@ -167,3 +167,17 @@ def test_the_public_library_lays_the_same_levels_by_what_is_written(sampler: str
         more = {"one_more": sampler in ONE_MORE, "whole": sampler in {"ddim", *ONE_MORE}}
         ours = published_levels(path.sigmas, 10, spacing, offset=DEFAULTS["offset"], **more)
         torch.testing.assert_close(ours, levels.float(), atol=3e-5, rtol=0, msg=f"{sampler} {spacing}")
+
+
+@pytest.mark.parametrize(
+    ("steps", "wanted"),
+    [(1, [999]), (2, [999, 499]), (4, [999, 759, 499, 259]), (8, [999, 879, 759, 639, 499, 379, 259, 139])],
+)
+def test_latent_consistency_walks_steps_that_it_was_distilled_at(steps: int, wanted: list[int]) -> None:
+    """As diffusers' LCMScheduler has them (0.42), unless a spacing is asked for; "leading" began at 751 of 4."""
+    path = VariancePreserving(chain_betas("scaled-linear", 1000, 0.00085, 0.012))
+    levels = published_levels(path.sigmas, steps, "consistency", offset=1)
+    assert [round(path.time(float(level))) for level in levels[:-1]] == wanted and levels[-1] == 0
+    with pytest.raises(UsageError, match=r"51 steps of latent consistency: .* distilled at 50"):
+        published_levels(path.sigmas, 51, "consistency")
+    assert len(published_levels(path.sigmas[:7], 7, "consistency")) == 8

@@ -556,8 +556,8 @@ def test_what_cannot_be_drawn_is_said_with_its_mend(models, folder: Path) -> Non
         picture(system, Sampling(steps=0))
     with pytest.raises(UsageError, match=r"unknown sampler 'dim'.*ddim"):
         picture(system, Sampling(sampler="dim"))
-    with pytest.raises(UsageError, match=r"--size 18: .*multiples of 4, at most 4096, such as 16x16"):
-        load(folder).sample(1, caption=CAPTION, size=18)
+    with pytest.raises(UsageError, match=r"--size 17: .*multiples of 2, at most 4096, such as 16x16"):
+        load(folder).sample(1, caption=CAPTION, size=17)
     source, mask = np.zeros((16, 16, 3), np.uint8), np.ones((16, 12), bool)
     with pytest.raises(UsageError, match="the mask is 12x16 pixels and the source 16x16"):
         load(folder).sample(1, caption=CAPTION, source=source, mask=mask)
@@ -714,7 +714,7 @@ def test_pictures_that_are_not_square_are_not_exported_in_silence(models, tmp_pa
     asked = ["export", str(tmp_path / "run"), "--out", str(tmp_path / "out")]
     assert main(asked) == 2
     assert "draws pictures of 24x16" in (told := capsys.readouterr().err) and "--size 20" in told
-    assert main([*asked, "--size", "18"]) == 2 and "multiples of 4, such as 20" in capsys.readouterr().err
+    assert main([*asked, "--size", "17"]) == 2 and "multiples of 2, such as 20" in capsys.readouterr().err
     assert main([*asked, "--size", "20"]) == 0 and read_published(tmp_path / "out").side == 20
     assert "guidance 3, and a reader takes 7.5: draw with --guidance 3" in (told := capsys.readouterr().err)
     assert "steps" not in told and "strength" not in told
@@ -927,6 +927,22 @@ def test_a_control_branch_steers(models, folder: Path, tmp_path: Path, capsys) -
     assert f"zeuxis convert {pickle}" in capsys.readouterr().err
 
 
+def test_sides_are_multiples_of_a_latent_s_cell(models, folder: Path, tmp_path: Path) -> None:
+    """8 pixels of the published models, as public programs have it: the U-Net halves odd latents too."""
+    odd = {"caption": CAPTION, "steps": 2, "size": (18, 22)}
+    assert load(folder).sample(1, **odd).tensor.shape == (1, 3, 18, 22)
+    source, mask = np.full((18, 22, 3), 200, np.uint8), np.zeros((18, 22), bool)
+    mask[:9] = True
+    edited = load(folder).sample(1, source=source, mask=mask, **odd).tensor
+    assert edited.shape == (1, 3, 18, 22)
+    torch.testing.assert_close(edited[..., 9:, :], torch.full((1, 3, 9, 22), 200 / 127.5 - 1))
+    file = tmp_path / "control.safetensors"
+    branch = stirred(ControlBranch(models["1.x"].network, 3, factor=2), 7)
+    save_file({f"control_model.{key}": t.contiguous() for key, t in save_controlnet(branch).items()}, file)
+    steered = load(spelt(str(folder), control=str(file)))
+    assert steered.sample(1, control=source, **odd).tensor.shape == (1, 3, 18, 22)
+
+
 # -- what else the public programs' users turn -----------------------------------------------------------
 
 
@@ -976,5 +992,7 @@ def test_lcm_answers_with_a_picture_and_puts_it_under_noise_again(models) -> Non
         x = denoise(x, float(levels[0])) + levels[1] * rng.normal(1, 4, 8, 8)
         wanted = system.decode(denoise(x, float(levels[1])))
     assert torch.allclose(picture(system, how, 3), wanted, atol=1e-5)
+    own = system.levels(Sampling(steps=4, sampler="lcm"))[:-1]
+    assert [round(float(system.path.time(level))) for level in own] == [999, 759, 499, 259]
     with pytest.raises(UsageError, match="makes no use of eta"):
         picture(system, Sampling(steps=2, sampler="lcm", eta=0.5))

@@ -76,7 +76,7 @@ def _notes(system: StableDiffusion, folder: Path) -> tuple[str, ...]:
 
 def _side(name: str | Path, system: StableDiffusion, size: int | None) -> int:
     """The side of pictures that the layout tells, which has one for all of them."""
-    height, width, cell = system.shape.height, system.shape.width, system.cell
+    height, width, cell = system.shape.height, system.shape.width, system.stride or 1
     near = max(1, round((height * width) ** 0.5 / cell)) * cell
     if size is None and height != width:
         raise Unsupported(

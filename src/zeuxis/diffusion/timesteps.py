@@ -10,6 +10,9 @@ what they mean; :func:`zeuxis.diffusion.schedule.respaced` has the grids that we
                                                       to the chain's first step (DDIM alone knows the difference), which
                                                       is then no call of "linspace" and "karras", but their end
     rescale_betas_zero_snr                            ``zero_snr`` of :func:`chain_betas`
+    LCMScheduler                                      ``spacing`` "consistency": some of the :data:`CONSISTENT` even
+                                                      steps that latent consistency models are distilled at (Luo et al.
+                                                      2023, arXiv:2310.04378), from the chain's last one on
 
 **Zero terminal SNR.** Betas may be rescaled so that the last step of the chain holds nothing of the picture (Alg. 1 of
 Lin et al.). Its level in VE space, std / alpha, is then infinite. In its place stands :data:`MOST`, 4096: a picture is
@@ -35,6 +38,7 @@ from zeuxis.diffusion.schedule import EVEN, chain_steps, karras
 from zeuxis.errors import UsageError, lookup
 
 MOST = 4096.0  # in place of an infinite level
+CONSISTENT = 50
 TO_THE_FIRST = frozenset({"linspace", "karras"})  # spacings whose lowest level is the chain's first
 
 
@@ -114,7 +118,19 @@ def _karras(sigmas: Tensor, steps: int, offset: int, one_more: bool) -> Tensor:
     return karras(steps, float(sigmas[0]), float(sigmas[-1]))[:-1].double()
 
 
+def _consistency(sigmas: Tensor, steps: int, offset: int, one_more: bool) -> Tensor:
+    most = min(CONSISTENT, len(sigmas))
+    if steps > most:
+        raise UsageError(
+            f"{steps} steps of latent consistency: its models are distilled at {most}; take fewer, or --knob "
+            "spacing=trailing"
+        )
+    known = torch.arange(most, 0, -1) * (len(sigmas) // most) - 1  # descending from the chain's last
+    return sigmas[known[torch.arange(steps) * most // steps]]
+
+
 _GRIDS: dict[str, Callable[[Tensor, int, int, bool], Tensor]] = {
     **{spacing: partial(_even, spacing=spacing) for spacing in EVEN},
     "karras": _karras,
+    "consistency": _consistency,
 }

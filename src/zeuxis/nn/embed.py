@@ -21,10 +21,13 @@ def sinusoid(time: Tensor, width: int, *, period: float = 10_000.0, ddpm: bool =
 
     The order is [cos, sin] over frequencies ``period ** (-i / half)``, as in ADM, Stable Diffusion
     and DiT. ``ddpm`` gives that of Ho et al. (2020): [sin, cos] over ``period ** (-i / (half - 1))``.
-    The frequencies suit times of about 0 to 1000: scale a time in [0, 1] by :data:`TIME_SCALE` first.
+    The frequencies suit times of about 0 to 1000: scale a time in [0, 1] by :data:`TIME_SCALE` first. An odd ``width``
+    ends in a 0.
     """
     half = width // 2
-    span = half - 1 if ddpm else half
+    if not half:
+        raise UsageError(f"an embedding of {width} number tells no time: give it a width of 2 or more")
+    span = max(1, half - 1) if ddpm else half
     rates = torch.exp(-math.log(period) / span * torch.arange(half, device=time.device, dtype=torch.float32))
     angle = time.float()[:, None] * rates  # (B, half)
     parts = (angle.sin(), angle.cos()) if ddpm else (angle.cos(), angle.sin())
@@ -83,8 +86,13 @@ def pos_embed(height: int, width: int, dim: int) -> Tensor:
     """The 2-D sine-cosine embedding ``(height * width, dim)`` of a grid, row by row, as in ViT-MAE and DiT.
 
     The first half of the channels encodes the column and the second the row, each as [sin, cos].
-    ``dim`` is a multiple of 4.
+    Raises :class:`UsageError` unless ``dim`` is a multiple of 4.
     """
+    if dim % 4:
+        raise UsageError(
+            f"a width of {dim} for tokens: sine and cosine of a row and a column take a multiple of 4, such as "
+            f"{max(4, round(dim / 4) * 4)}"
+        )
     rates = 10_000.0 ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
     row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     angles = [axis.reshape(-1, 1) * rates for axis in (column, row)]  # each (H W, dim / 4)

@@ -97,12 +97,13 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Double by nearest neighbour, then a 3x3 convolution."""
+    """Double by nearest neighbour, then a 3x3 convolution; to ``size``, where what was halved had an odd side."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+    def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        wanted = (2 * x.shape[2], 2 * x.shape[3]) if size is None else size
+        out: Tensor = self.conv(F.interpolate(x, wanted, mode="nearest"))
         return out

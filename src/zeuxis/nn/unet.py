@@ -118,10 +118,10 @@ class UpLevel(nn.Module):
         self.blocks, self.resample = nn.ModuleList(blocks), resample
 
     def forward(self, x: Tensor, skips: list[Tensor], c: Tensor, context: Tensor | None, mask: Tensor | None) -> Tensor:
-        """Takes its skips from the end of ``skips``."""
+        """Takes its skips from the end of ``skips``, and doubles to the size of the one after them."""
         for block in self.blocks:
             x = block(torch.cat([x, skips.pop()], 1), c, context, mask)
-        return x if self.resample is None else self.resample(x)
+        return x if self.resample is None else self.resample(x, tuple(skips[-1].shape[2:]))
 
 
 class Residuals(NamedTuple):
@@ -133,6 +133,9 @@ class Residuals(NamedTuple):
 
 class UNet(Backbone):
     """Images ``(B, C, H, W)`` at times ``(B,)`` to ``(B, C_out, H, W)``; H and W are multiples of 2^(levels - 1).
+
+    Other sides are computed too, as public programs do: an odd one is halved upwards, and brought back by nearest
+    neighbour to what it was.
 
     Args:
         channels: C, with those of anything concatenated. ``out_channels`` is C_out, by default C.

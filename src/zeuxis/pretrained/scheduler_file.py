@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from zeuxis.diffusion.timesteps import CONSISTENT
 from zeuxis.errors import Unsupported, lookup
 
 CLIP, KARRAS, ZERO_SNR = "clip_sample", "use_karras_sigmas", "rescale_betas_zero_snr"
@@ -35,6 +36,7 @@ class PublicScheduler:
     knows: frozenset[str] = frozenset()  # which of the settings of :data:`IDLE` and of those below it has
     settings: Mapping[str, Any] = field(default_factory=dict)  # under which it is this sampler; of the first, by itself
     betas: tuple[float, float] = (0.0001, 0.02)
+    schedule: str = "linear"
     to_zero: bool = True
     clips: bool = False  # whether it clips where a file is silent
     spans: bool = False  # whether Karras' levels span its whole chain, whatever the spacing
@@ -75,6 +77,14 @@ SCHEDULERS = (  # of one sampler that one is written whose own spacing it is, ot
         {"algorithm_type": "sde-dpmsolver++", "solver_order": 2},
         spans=True,
     ),
+    PublicScheduler(
+        "LCMScheduler",
+        "lcm",
+        "leading",
+        frozenset({CLIP, ZERO_SNR, "thresholding", "original_inference_steps", "timestep_scaling"}),
+        betas=(0.00085, 0.012),
+        schedule="scaled_linear",
+    ),
     PublicScheduler("UniPCMultistepScheduler", "unipc", "linspace", _UNIPC, {"solver_order": 2}, spans=True),
     PublicScheduler("UniPCMultistepScheduler", "unipc-3", "linspace", _UNIPC, {"solver_order": 3}, spans=True),
 )
@@ -106,6 +116,8 @@ IDLE: Mapping[str, tuple[Any, ...]] = MappingProxyType(
         "predict_x0": (True,),
         "disable_corrector": ([], None),
         "solver_p": (None,),
+        "original_inference_steps": (CONSISTENT,),
+        "timestep_scaling": (10.0,),  # by whose boundary condition all but steps near 0 answer with the picture itself
     }
 )
 
@@ -131,7 +143,7 @@ def read_scheduler(file: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, 
     chain = _whole(file, "num_train_timesteps", 1000, 1, MOST_STEPS)
     return {
         "chain": chain,
-        "schedule": lookup("beta_schedule", str(file.get("beta_schedule", "linear")), SCHEDULES),
+        "schedule": lookup("beta_schedule", str(file.get("beta_schedule", known.schedule)), SCHEDULES),
         "beta_first": _number(file, "beta_start", known.betas[0], *BETAS),
         "beta_last": _number(file, "beta_end", known.betas[1], *BETAS),
         "zero_snr": zero_snr,

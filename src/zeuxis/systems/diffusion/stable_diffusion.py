@@ -147,8 +147,8 @@ class StableDiffusion(System):
         self.inpaints = extra > 0
         self.branch: ControlBranch | None = None  # of a ControlNet, where one was loaded
         self.path = VariancePreserving(chain_betas(schedule, chain, beta_first, beta_last, zero_snr=zero_snr))
-        self.cell = self.stride = self.first_stage.factor * self.network.stride
-        check_divides(self.shape, self.cell)
+        self.stride = self.first_stage.factor  # the U-Net halves odd sides too
+        check_divides(self.shape, self.first_stage.factor)
         self.freeze(self.prompt)
         self.freeze(self.first_stage)
 
@@ -233,10 +233,11 @@ class StableDiffusion(System):
     def levels(self, how: Sampling = Sampling()) -> Tensor:
         """As the scheduler of the published model lays them: descending, to 0 or to the chain's first level."""
         knobs = self.settings(how)
+        own = knobs.sampler == "lcm" and "spacing" not in how
         return published_levels(
             self.path.sigmas,
             knobs.steps,
-            knobs.spacing,
+            "consistency" if own else knobs.spacing,
             offset=self.offset,
             one_more=knobs.sampler in ONE_MORE,
             whole=knobs.sampler in {"ddim", "lcm", *ONE_MORE},
@@ -251,7 +252,7 @@ class StableDiffusion(System):
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         """Text, then U-Net, then decoder; with a source from the last ``strength`` of the steps (SDEdit)."""
         knobs, n = self.settings(how), len(rng)
-        check_divides(self.shape, self.cell)
+        check_divides(self.shape, self.first_stage.factor)
         source, mask = edited(condition, self.shape, self.inpaints)
         levels = walked(self.levels(how), source, how, knobs.strength)
         f, channels = self.first_stage.factor, self.first_stage.latent
@@ -276,8 +277,7 @@ class StableDiffusion(System):
     def _network(self, noisy: Tensor, t: Level, conditioning: Conditioning) -> Tensor:
         """What the network predicts, ``(B, Z, h, w)``; ``shown`` of the conditioning are channels beside ``noisy``."""
         given = dict(conditioning)
-        if "shown" in given:
-            noisy = torch.cat([noisy, given.pop("shown").to(noisy)], 1)
+        noisy = torch.cat([noisy, given.pop("shown").to(noisy)], 1) if "shown" in given else noisy
         time = for_each(t * (1000 / len(self.path)), noisy)  # (B,)
         return self.network(noisy, time, **given).float()
 
