@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from folders import cut_jpeg, many, orientation, photo, put, rows_missing, wide
 from hostile import chunk, coded, noise, png
 from PIL import Image
 
+from zeuxis.api.restore_picture import open_for_restoring
 from zeuxis.data import decode, picture
 from zeuxis.data.check import check
 from zeuxis.data.folder import open_folder
@@ -80,8 +82,26 @@ def test_grey_with_alpha_is_grey_and_wide_transparency_is_white(tmp_path: Path) 
     assert np.asarray(read_picture(path, grey=True)).tolist() == [[255, 156]]
 
 
+@pytest.mark.parametrize(("depth", "row", "clear"), [(2, 0b00_01_10_11, 1), (4, 0x1F, 15)])
+def test_a_transparent_grey_of_few_bits_is_white(tmp_path: Path, depth: int, row: int, clear: int) -> None:
+    rows = chunk(b"IDAT", zlib.compress(bytes((0, row))))
+    data = png(8 // depth, 1, chunk(b"tRNS", struct.pack(">H", clear)), rows, depth=depth)
+    for file in (put(tmp_path / "few.png", data=data), io.BytesIO(data)):
+        found = np.asarray(read_picture(file, grey=True)).tolist()
+        assert found == ([[0, 255, 170, 255]] if depth == 2 else [[17, 255]])
+    kept = open_for_restoring(tmp_path / "few.png")
+    assert kept.alpha is not None and np.flatnonzero(kept.alpha[0] == 0).tolist() == [1]
+
+
+def test_a_transparent_colour_of_sixteen_bits_is_white(tmp_path: Path) -> None:
+    values = np.array([[[5000, 6000, 7000], [50000, 40000, 30000]]], ">u2")
+    rows = chunk(b"IDAT", zlib.compress(b"\0" + values.tobytes()))
+    data = png(2, 1, chunk(b"tRNS", values[0, 0].tobytes()), rows, depth=16, colour=2)
+    found = read_picture(put(tmp_path / "deep.png", data=data), grey=False)
+    assert [found.getpixel((k, 0)) for k in (0, 1)] == [(255, 255, 255), (195, 156, 117)]
+
+
 def zlib_rows(values: np.ndarray) -> bytes:
-    import zlib
 
     return chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)))
 

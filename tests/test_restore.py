@@ -548,6 +548,21 @@ def test_a_black_picture_may_stay_black(same: Path, tmp_path: Path) -> None:
     assert restore([tmp_path / "a.png"], same).done
 
 
+def test_a_tile_may_lose_a_hot_pixel_and_not_its_tone(tmp_path: Path) -> None:
+    network = CompactNet(width=4, inner=1, scale=2)
+    network.layers[-1].weight.data.zero_()  # type: ignore[union-attr, operator]
+    network.layers[-1].bias.data.fill_(-0.2)  # type: ignore[union-attr, operator]
+    darker = public(network, "body", tmp_path / "darker.safetensors")
+    night = Image.new("RGB", (40, 40))
+    night.putpixel((21, 17), (40, 40, 40))
+    night.save(tmp_path / "night.png")
+    (made,) = restore([tmp_path / "night.png"], darker).done
+    assert not np.asarray(Image.open(made)).any()
+    Image.new("RGB", (40, 40), (40, 40, 40)).save(tmp_path / "dusk.png")
+    with pytest.raises(DataError, match="came out black"):
+        restore([tmp_path / "dusk.png"], darker)
+
+
 def test_a_result_that_memory_cannot_hold_is_said_before(
     twice: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from zeuxis.api.marks import other_marks
 from zeuxis.api.restore_faces import FaceMoved, restore_faces
@@ -48,6 +49,7 @@ from zeuxis.training.room import free_memory
 
 DISCLOSURE = "This picture was made by Zeuxis from another one: fine detail in it is synthesised, not photographed."
 RANGE, FLAT = 8 / 255, 0.5 / 255  # a tile of more than the one may not become a tile of less than the other
+COARSE = 8  # pixels a side of the squares whose means count: grain, dust and a hot pixel may well be taken away
 BANDS = 40  # bytes that are held for each number of the rows that are made at a time: three times float32, and copies
 
 
@@ -302,11 +304,14 @@ def _beside(colours: Pixels, alpha: Pixels) -> Pixels:
 def _check_tile(file: Path, place: Place, before: Tensor, after: Tensor) -> None:
     """Refuse what no network should make: it would else be found in the picture, if at all."""
     top, bottom, left, right = place
-    what = None
+    tones = avg_pool2d(before.float(), [min(COARSE, side) for side in before.shape[2:]], ceil_mode=True)
+    made, what = after.clamp(0, 1), None
     if not after.isfinite().all():
         what = "not finite"
-    elif before.max() - before.min() > RANGE and after.clamp(0, 1).max() - after.clamp(0, 1).min() < FLAT:
-        what = "black" if after.max() < FLAT else "of one colour"
+    elif made.max() < FLAT and tones.max() > RANGE:
+        what = "black"
+    elif made.max() - made.min() < FLAT and tones.max() - tones.min() > RANGE:
+        what = "of one colour"
     if what is not None:
         tile = f"the tile of {right - left}x{bottom - top} pixels at column {left}, row {top}"
         raise DataError(

@@ -31,11 +31,13 @@ from zeuxis.data.picture import (
     Header,
     PictureRefused,
     full_range,
+    mend_clear,
     read_header,
     require_whole,
     transparent,
     turn_of,
 )
+from zeuxis.data.profiles import in_srgb, of_inks
 from zeuxis.errors import DataError, NoSuchPath
 from zeuxis.nn.fidelity import LUMA
 from zeuxis.provenance.record import SOURCE_TYPES
@@ -98,10 +100,9 @@ def header_of(path: Path) -> Header:
 
 def _opened(path: Path) -> OpenedPicture:
     with Image.open(path, formats=FORMATS) as file:
+        mend_clear(path, file)
         notes = several_notes(file, "restored")
-        if file.mode == "CMYK":
-            notes.append("its inks (CMYK) become red, green and blue, and its colour profile is left out")
-        elif file.mode == "F":
+        if file.mode == "F":
             raise PictureRefused("floating-point pixels: convert it to 8 or 16 bits a channel", "unsupported")
         if file.format == "TIFF" and file.mode not in WIDE_MODES and max(file.tag_v2.get(BITS, (8,))) > 8:  # type: ignore[attr-defined]
             notes.append("its colours of more than 8 bits are read by 8: convert it to PNG")
@@ -120,6 +121,9 @@ def _opened(path: Path) -> OpenedPicture:
         turn = turn_of(file)
         exif, words, xmp = said or _said(file, notes)
         upright = file.transpose(TURNED[turn]) if turn in TURNED else file
+        if upright.mode == "CMYK":
+            upright = in_srgb(upright)
+            notes.append(of_inks(upright))
         beside = (*colour_chunks(path), *pixels_to_a_metre(file.info.get("dpi"), turned=turn >= 5), *words)
     if is_deep(path):
         deep = turned(read_deep(path), turn)

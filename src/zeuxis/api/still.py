@@ -17,6 +17,7 @@ from zeuxis.data.fit import WidthHeight, fit_picture, middle_box
 from zeuxis.data.label_maps import BINARY, UNLABELLED
 from zeuxis.data.masks import VOID
 from zeuxis.data.pairing import class_colours
+from zeuxis.data.profiles import in_srgb
 from zeuxis.data.refused import UNKNOWN
 from zeuxis.errors import DataError, NoSuchPath, Unsupported, UsageError
 
@@ -26,11 +27,11 @@ SLACK = 1e-3  # beyond [-1, 1], for sums in half precision
 
 
 def open_picture(path: Path, channels: int) -> Image.Image:
-    """The picture at ``path``, upright, in grey (1 channel) or in colour (3).
+    """The picture at ``path``, upright, in grey (1 channel) or in colour (3), in the colours of sRGB.
 
     Raises UsageError when there is no such file; DataError when it is not a picture, or too large a one.
     """
-    return _plain(_kept(path), channels, str(path))
+    return _plain(in_srgb(_kept(path)), channels, str(path))
 
 
 def has_colours(path: Path) -> bool:
@@ -56,7 +57,8 @@ def picture_of(value: Any, channels: int, size: WidthHeight, what: str) -> Tenso
 
     Args:
         value: a path; a Pillow picture; an array ``(H, W)`` or ``(H, W, C)``; a tensor ``(C, H, W)`` or ``(H, W)``.
-            Whole numbers are uint8 in [0, 255], real ones lie in [-1, 1].
+            Whole numbers are uint8 in [0, 255], real ones lie in [-1, 1]. Files and Pillow pictures with a colour
+            profile are brought to sRGB.
         channels: how many are wanted. Files, Pillow and uint8 arrays of 1, 3 and 4 are converted to 1 or 3.
         what: names it in errors.
 
@@ -67,7 +69,7 @@ def picture_of(value: Any, channels: int, size: WidthHeight, what: str) -> Tenso
     """
     found = _opened(value, what)
     if isinstance(found, Image.Image):
-        return tensor_of(fit_picture(_plain(found, channels, what), size))[0]
+        return tensor_of(fit_picture(_plain(in_srgb(found), channels, what), size))[0]
     if len(found) != channels:
         raise Unsupported(f"{what} has {len(found)} channels, and {channels} are wanted: give it with {channels}")
     if (found.shape[2], found.shape[1]) == size:

@@ -55,6 +55,7 @@ TURNED = {  # how a picture of each orientation is brought upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+DEPTH_AT = 24  # where a PNG says how many bits its values have
 NOTED = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")  # how texts of a PNG begin that may tell its orientation
 MOST_SCANS = 200  # of a progressive JPEG; those that are made have about ten
 
@@ -173,7 +174,22 @@ def _opened(file: Path | BinaryIO) -> Iterator[Image.Image]:
         width, height = picture.size
         if width * height > MOST_PIXELS:
             raise _too_large(width, height)
+        mend_clear(file, picture)
         yield picture
+
+
+def mend_clear(file: Path | BinaryIO, picture: Image.Image) -> None:
+    """Bring the transparent colour of an open PNG to 8 bits: Pillow widens greys of 2 and 4 bits to that and narrows
+    colours of 16, but leaves this one as the file has it, so that nothing is transparent."""
+    clear = picture.info.get("transparency")
+    if picture.format != "PNG" or not isinstance(clear, (int, tuple)):
+        return
+    with stream_of(file) as stream:
+        depth = stream.read(DEPTH_AT + 1)[DEPTH_AT]
+    if isinstance(clear, int) and picture.mode == "L" and clear < 1 << depth < 256:
+        picture.info["transparency"] = clear * 255 // ((1 << depth) - 1)
+    elif isinstance(clear, tuple) and max(clear) > 255:
+        picture.info["transparency"] = tuple(value >> 8 for value in clear)
 
 
 def _too_large(width: int, height: int) -> PictureRefused:

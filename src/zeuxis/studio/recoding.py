@@ -13,6 +13,7 @@ from PIL import Image
 
 from zeuxis.data.deep_png import is_deep, read_deep, turned
 from zeuxis.data.picture import FORMATS, MOST_PROFILE, read_header, read_kept, turn_in
+from zeuxis.data.profiles import in_srgb, of_inks
 from zeuxis.data.refused import UNKNOWN, PictureRefused, impostor
 from zeuxis.errors import UsageError
 from zeuxis.provenance.png_rows import PngRows
@@ -27,7 +28,7 @@ def cleaned(content: bytes) -> bytes:
     """The picture in ``content`` as a PNG of our own: upright, with its transparency, palette and colour profile.
 
     What is of 16 bits stays so (:mod:`zeuxis.data.deep_png`), and is restored as such. The profile says which colours
-    its numbers are; that of inks goes with them. Nothing is kept besides.
+    its numbers are; inks are brought to those by theirs. Nothing is kept besides.
 
     Raises :class:`UsageError` for anything but a PNG, JPEG or WebP of at most 32 megapixels.
     """
@@ -43,6 +44,7 @@ def cleaned(content: bytes) -> bytes:
                 f"{MOST_PIXELS // 1_000_000} are taken: make it smaller"
             )
         shown = read_kept(io.BytesIO(content))
+        shown = in_srgb(shown) if shown.mode == "CMYK" else shown
         deep = _deep(content)
     except PictureRefused as reason:
         raise UsageError(f"the picture cannot be used: {reason}") from None
@@ -75,7 +77,7 @@ def not_kept(content: bytes) -> list[str]:
         if shown.format in ("PNG", "WEBP") and (several := getattr(shown, "n_frames", 1)) > 1:
             found.append(f"it moves: the first of its {several} pictures is taken")
         if shown.mode == "CMYK":
-            found.append("its inks (CMYK) become red, green and blue, and its colour profile is left out")
+            found.append(of_inks(in_srgb(shown)))
         elif len(shown.info.get("icc_profile") or b"") > MOST_PROFILE:
             found.append("its colour profile is left out, which is too large for a PNG")
     return found
