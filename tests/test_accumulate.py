@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ import torch
 from conftest import toy_source
 from torch import Tensor
 
-from zeuxis.batch import Batch, Shape
+from zeuxis.batch import Batch, Condition, Shape
 from zeuxis.data.batches import Batches
 from zeuxis.errors import UsageError
 from zeuxis.game import Move, Player, System, Turn, play_round
@@ -22,6 +22,7 @@ from zeuxis.systems.autoencoder.vae import VAE
 from zeuxis.systems.autoencoder.vq_vae import VQVAE
 from zeuxis.systems.autoencoder.vq_vae_2 import VQVAE2
 from zeuxis.systems.autoencoder.vqgan import VQGAN
+from zeuxis.systems.autoregressive.caption_lm import CaptionLM
 from zeuxis.systems.autoregressive.image_gpt import ImageGPT
 from zeuxis.systems.density.maf import MAF
 from zeuxis.systems.energy.dbn import DBN
@@ -137,6 +138,49 @@ def test_the_parts_of_a_batch_take_up_different_chains(tmp_path: Path) -> None:
         plan = Train(iterations=100, batch=32, accumulate=accumulate)
         Trainer(made, Batches(toy_source(1, 8, 64), 32, 0), plan, tmp_path / str(accumulate)).play()
         assert (made.chains != before).flatten(1).any(1).all()
+
+
+def captions() -> tuple[System, Batch]:
+    """Captions of 1 to 8 words, long ones first."""
+    told = tuple(" ".join(["red"] * n) for n in (8, 8, 7, 6, 2, 1, 1, 1))
+    made = CaptionLM(COLOUR, words=("red",), context=2, features=4, hidden=4, longest=8)
+    return made, Batch(torch.zeros(8, *COLOUR), Condition(caption=told))
+
+
+def factors() -> tuple[System, Batch]:
+    """Two factors, of which the second is stated of three pictures, two of them among the last four."""
+    sizes = {"widths": (4,), "features": 4, "exposure": 0.0, "color_jitter": 0.0, "gaussian_noise": 0.0}
+    stated = torch.tensor([[0, 1], [1, -1], [2, -1], [0, -1], [1, 0], [2, 1], [0, -1], [1, -1]])
+    grey = Stream(3).uniform(8, 1, 1, 1).expand(8, *COLOUR)  # which blurring leaves as it is
+    return Judge(COLOUR, factors=(("a", 3), ("b", 2)), **sizes), Batch(grey, Condition(factors=stated))
+
+
+@pytest.mark.parametrize("made", [captions, factors])
+def test_a_mean_over_unequal_numbers_is_that_of_the_whole_batch(made: Callable[[], tuple[System, Batch]]) -> None:
+    """The mean over all words of a batch, and not the mean over its parts of their means."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        system, batch = made()
+    found: list[float] = []
+
+    def step(player: Player, loss: Callable[[Turn], Tensor | None], turns: Sequence[Turn]) -> bool:
+        values = [(loss(turn), len(turn.batch)) for turn in turns]
+        found.append(sum(float(value) * n / 8 for value, n in values if value is not None))
+        return False
+
+    for size in (8, 2):
+        turns = [Turn(batch[slice(k, k + size)], Stream(0), 0, 0.0) for k in range(0, 8, size)]
+        play_round(system, system.players(), lambda turns=turns: turns, step)
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+def test_what_other_processes_count_is_counted_too() -> None:
+    """Of 3 and 5 words in parts of 2 and 1 pictures, and of 4 in three pictures elsewhere, there are 12 of 6."""
+    parts = [Turn(Batch(torch.zeros(n, 1)), Stream(0), 0, 0.0) for n in (2, 1)]
+    for part in parts:
+        part.linked, part.gather = parts, lambda count: [count, torch.tensor(4.0)]
+    counts = [torch.tensor(3), torch.tensor(5)]
+    assert [float(part.denominator(counts)) for part in parts] == [2 * 12 / 6, 1 * 12 / 6]
 
 
 class Noted(System):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from zeuxis.api import compare, diagnose, functions
+from zeuxis.api import compare, diagnose, functions, reference
 from zeuxis.api.evaluate import evaluate
 from zeuxis.api.neighbours import neighbours
 from zeuxis.api.reference import Reference
@@ -199,6 +199,15 @@ def test_what_a_model_of_a_subset_draws_is_looked_for_in_what_it_learnt(tmp_path
         Reference(held, order, whole, part).to_training(found.images[:, 0].flatten(1))[1] for part in (learnt, whole)
     ]
     assert (near[0] >= near[1]).all() and (near[0] > near[1]).any(), "held-out pictures lie nearer to the more"
+
+
+def test_of_many_training_pictures_those_searched_are_of_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders come class by class: the first of them are of a few classes, and no copy of the others is found."""
+    monkeypatch.setattr(reference, "BANK", 40)
+    assert reference.rows_searched(40).tolist() == list(range(40))
+    rows = reference.rows_searched(400)
+    assert len(set(rows.tolist())) == 40 and rows.tolist() == sorted(rows.tolist())
+    assert set((rows // 40).tolist()) == set(range(10)) and torch.equal(rows, reference.rows_searched(400))
 
 
 def test_a_subset_is_of_the_recipes_own_pictures_and_not_of_others(tmp_path: Path) -> None:

@@ -166,6 +166,19 @@ class Turn:
         here = _joined(of_parts)
         return here if self.gather is None else _gathered(here, self.gather)
 
+    def denominator(self, counts: Sequence[Tensor]) -> Tensor:
+        """What a sum over what is in this part (its words, say) is divided by, so that the loss of the batch is the
+        mean over all that is in it: a batch's loss is the mean over its parts, weighed by their examples, and of these
+        some have more words than others.
+
+        ``counts`` are those of every part, tensors of one shape. Where there are several processes, all must ask.
+        """
+        if self.alone and self.gather is None:
+            return counts[0]
+        here = torch.stack(list(counts)).sum(0).float()
+        everywhere = [here] if self.gather is None else [count.to(here.device) for count in self.gather(here)]
+        return torch.stack(everywhere).sum(0) * (len(self.batch) / (self.images * len(everywhere)))
+
 
 def _joined(values: Sequence[Any]) -> Any:
     if len(values) == 1:

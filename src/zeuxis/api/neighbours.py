@@ -19,6 +19,7 @@ from zeuxis.api.features import Features, features_of
 from zeuxis.api.latents import must_take_sheet
 from zeuxis.api.model import Model
 from zeuxis.api.pictures import sheet, to_pil
+from zeuxis.api.reference import rows_searched
 from zeuxis.api.reporting import Report
 from zeuxis.data.library import Data, data_of, fit_for, trained_part
 from zeuxis.data.subset import SubsetSource
@@ -29,7 +30,6 @@ from zeuxis.metrics.distance import nearest_squared
 from zeuxis.metrics.neighbours import thumbnails
 from zeuxis.provenance.record import save_png
 
-BANK = 60_000  # training pictures that are searched, at most
 CHUNK = 256
 TILE = 64  # pixels a side that small pictures are enlarged to
 PIXELS, FEATURES = "pixels", "features"
@@ -47,7 +47,7 @@ class Nearest:
     index: Tensor
     images: Tensor
     space: str
-    searched: int  # training pictures, from the first on
+    searched: int  # training pictures, drawn from all where there are more
     there_are: int
     changed: str | None = None  # where those are not the pictures that it was trained on, a line that says so
 
@@ -93,7 +93,8 @@ def neighbours(
     if tuple(source.spec.shape) != tuple(model.system.shape):
         makes, holds = tuple(model.system.shape), tuple(source.spec.shape)
         raise UsageError(f"'{model.name}' makes {makes}, '{opened.name}' holds {holds}: give other --data")
-    size = min(BANK, len(source))
+    searched = rows_searched(len(source))
+    size = len(searched)
     if not 1 <= k <= size:
         raise UsageError(f"{k} neighbours out of {size} training pictures: ask for 1 to {size}")
     made = model.sample(n, seed, knobs=how, **asked)
@@ -105,11 +106,12 @@ def neighbours(
         return thumbnails(image) if space is None else space.of(image).cpu()
 
     def bank() -> Iterator[tuple[int, Tensor]]:
-        for rows in torch.arange(size).split(CHUNK):
-            report(f"training pictures {int(rows[0])} of {size}", int(rows[0]) / size)
-            yield int(rows[0]), measured(source.batch(rows).image)
+        for start, rows in zip(range(0, size, CHUNK), searched.split(CHUNK), strict=True):
+            report(f"training pictures {start} of {size}", start / size)
+            yield start, measured(source.batch(rows).image)
 
-    squared, index = nearest_squared(measured(made.tensor), bank(), k, size)
+    squared, place = nearest_squared(measured(made.tensor), bank(), k, size)
+    index = searched[place]  # in the source
     images = source.batch(index.flatten()).image.unflatten(0, (n, k))
     index = source.chosen[index] if isinstance(source, SubsetSource) else index  # in the data
     name = PIXELS if space is None else space.name

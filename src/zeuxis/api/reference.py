@@ -34,6 +34,14 @@ BANK = 60_000  # training pictures that are searched for copies, at most
 OF_SPACE = ("frechet", "kernel", "precision", "recall", "density", "coverage")  # floors in the space of the call
 
 
+def rows_searched(count: int) -> Tensor:
+    """Which of ``count`` training pictures are searched for copies, int64 ``(N,)`` ascending: where there are more than
+    :data:`BANK` so many of all, and not the first, since folders come class by class."""
+    if count <= BANK:
+        return torch.arange(count)
+    return Stream(0, "searched", count).permutation(count)[:BANK].sort().values
+
+
 def fingerprint_of(source: Source) -> str:
     """What tells examples from others: of a part, whose fingerprint is the whole's, also how many they are."""
     return f"{source.fingerprint()}{f'/of {len(source)}' if isinstance(source, SubsetSource) else ''}"
@@ -99,17 +107,18 @@ class Reference:
         def made() -> dict[str, Tensor]:
             return {"distance": self._nearest(_mapped(thumbnails, self.held_out, self.order))}
 
-        kept = _kept(f"nearest {self.name} {fingerprint_of(self.learnt)}", made)
+        part = f" searched {BANK} of all" if len(self.learnt) > BANK else ""
+        kept = _kept(f"nearest {self.name} {fingerprint_of(self.learnt)}{part}", made)
         return self._nearest(generated), kept["distance"]
 
     def _nearest(self, query: Tensor) -> Tensor:
-        size = min(BANK, len(self.learnt))
+        searched = rows_searched(len(self.learnt))
 
         def bank() -> Iterator[tuple[int, Tensor]]:
-            for rows in torch.arange(size).split(CHUNK):
-                yield int(rows[0]), thumbnails(self.learnt.batch(rows).image)
+            for start, rows in zip(range(0, len(searched), CHUNK), searched.split(CHUNK), strict=True):
+                yield start, thumbnails(self.learnt.batch(rows).image)
 
-        return nearest_squared(query, bank(), 1, size)[0][:, 0].sqrt()
+        return nearest_squared(query, bank(), 1, len(searched))[0][:, 0].sqrt()
 
     def _features(self, space: Features, source: Source, rows: Tensor) -> Tensor:
         return _mapped(lambda image: space.of(image).cpu(), source, rows)

@@ -67,6 +67,6 @@ def neighbours(
     if made.changed is not None:
         note(f"note: {made.changed}: what it learnt by heart may be none of them")
     if made.searched < made.there_are:
-        note(f"note: the first {made.searched:,} of {made.there_are:,} training pictures were searched")
+        note(f"note: {made.searched:,} of {made.there_are:,} training pictures, drawn from all, were searched")
     nearest = made.distance[:, 0]
     say(f"nearest by {made.space}: {float(nearest.min()):.3g} to {float(nearest.max()):.3g} -> {file}")

@@ -24,6 +24,7 @@ from zeuxis.errors import UsageError
 from zeuxis.game import CaptionLimit, Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.text import PAD, WordTokeniser
+from zeuxis.nn.words import words_of
 from zeuxis.rng import ImageRng
 
 END = PAD  # what follows the last word is predicted like a word
@@ -98,9 +99,8 @@ class CaptionLM(System):
         captions = turn.batch.condition.caption
         assert captions is not None  # the card needs it
         nats, words = self._log_prob(captions)
-        per_word = -nats.sum() / words.sum()
-        turn.note(perplexity=per_word.exp())
-        return per_word
+        turn.note(perplexity=(-nats.sum() / words.sum()).exp())
+        return -nats.sum() / turn.denominator([self._predictions(part) for part in turn.parts])
 
     def log_prob_caption(self, captions: Sequence[str]) -> Tensor:
         """log p(w_1, ..., w_T, end) in nats ``(B,)``: exact."""
@@ -137,6 +137,12 @@ class CaptionLM(System):
         logits = self(before).float()
         nats = -F.cross_entropy(logits.transpose(1, 2), F.pad(ids, (0, 1), value=END), reduction="none")
         return (nats * counted).sum(1), counted.sum(1)
+
+    def _predictions(self, turn: Turn) -> Tensor:
+        """How many words and ends of captions are predicted in a part of the batch, int64 ``()``."""
+        captions = turn.batch.condition.caption
+        assert captions is not None  # the card needs it
+        return torch.tensor(sum(len(words_of(caption)) + 1 for caption in captions), device=self.device)
 
     def _text(self, ids: Sequence[int]) -> str:
         return " ".join(self.tokeniser.words[i - 1] for i in ids if i != END)

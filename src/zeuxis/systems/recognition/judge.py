@@ -103,7 +103,9 @@ class Judge(OODDetector, FeatureClassifier):
         logits = [k.float() for k in self.classify(torch.cat([image, outliers]))]
         own, out = [k[: len(image)] for k in logits], [k[len(image) :] for k in logits]
         turn.memo["ood_score"] = _ood_score(own).detach()
-        cross_entropy = torch.stack([_cross_entropy(k, y) for k, y in zip(own, factors.T, strict=True)]).sum()
+        stated = turn.denominator([_stated(part.batch.condition.factors) for part in turn.parts])  # (F,)
+        every = zip(own, factors.T, stated, strict=True)
+        cross_entropy = torch.stack([_cross_entropy(k, y, count) for k, y, count in every]).sum()
         exposed = torch.stack([-k.log_softmax(1).mean() for k in out]).sum()
         right = (_likeliest(own) == factors) | (factors == UNSAID)
         turn.note(accuracy=right.all(1).float().mean(), cross_entropy=cross_entropy, outliers=exposed)
@@ -118,9 +120,15 @@ class Judge(OODDetector, FeatureClassifier):
         return _ood_score(output)
 
 
-def _cross_entropy(logits: Tensor, value: Tensor) -> Tensor:
-    """The mean cross-entropy of one factor over the pictures that state it; 0 where none does."""
-    return F.cross_entropy(logits, value, ignore_index=UNSAID, reduction="sum") / (value != UNSAID).sum().clamp(min=1)
+def _stated(factors: Tensor | None) -> Tensor:
+    """How many pictures state each factor, int64 ``(F,)``."""
+    assert factors is not None  # the card needs them
+    return (factors != UNSAID).sum(0)
+
+
+def _cross_entropy(logits: Tensor, value: Tensor, count: Tensor) -> Tensor:
+    """The mean cross-entropy of one factor over the ``count`` pictures that state it; 0 where none does."""
+    return F.cross_entropy(logits, value, ignore_index=UNSAID, reduction="sum") / torch.where(count > 0, count, 1)
 
 
 def _likeliest(logits: Sequence[Tensor]) -> Tensor:
