@@ -15,6 +15,8 @@ export type Knob = {
 export type Model = {
   name: string;
   path: string;
+  recorded: string; // what records of its pictures call it
+  sha256: string | null; // of its weights
   origin: "shipped" | "generator" | "pulled" | "run";
   system: string;
   title: string;
