@@ -42,14 +42,15 @@ def in_browser(
     dark: bool = False,
     below: str = "",
     strips: bool = False,
+    expected: str = "",
 ) -> None:
     """Open the page of ``served``, whose worker must be at work, and let ``work`` use it.
 
     ``below`` is the path at which a proxy has the service, which it ``strips`` or leaves before those that it asks for.
-    Fails on any error that the page logs, and on any request to another host.
+    Fails on any error that the page logs, but one with the ``expected`` text in it, and on any request to another host.
     """
     loop, browser = _chromium()
-    loop.run_until_complete(_in_browser(browser, served, work, size, dark, below, strips))
+    loop.run_until_complete(_in_browser(browser, served, work, size, dark, below, strips, expected))
 
 
 @cache
@@ -77,6 +78,7 @@ async def _in_browser(
     dark: bool,
     below: str,
     strips: bool,
+    expected: str,
 ) -> None:
     faults, over = list[str](), asyncio.Event()
 
@@ -97,7 +99,7 @@ async def _in_browser(
             await route.fulfill(status=found.status_code, headers=dict(found.headers), body=found.content)
 
     def logged(message: Any) -> None:
-        if message.type == "error":
+        if message.type == "error" and not (expected and expected in message.text):
             faults.append(f"{message.text} {message.location.get('url', '')}")
 
     context = await browser.new_context(

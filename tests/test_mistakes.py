@@ -277,7 +277,7 @@ MISTAKES = [
     ("data --split train", 2, "--split: of which pictures?", "Name a dataset"),
     ("data --size 8 -n 4 --out x.png", 2, "--size and -n and --out", "Name a dataset"),
     ("sample --replay g.png -n 3 --temperature 0.5", 2, "-n and --temperature", "leave them out"),
-    ("sample t --replay g.png", 2, "MODEL: --replay draws", "leave it out"),
+    ("sample nowhere --replay g.png", 2, "unknown model 'nowhere'", "zeuxis sample FOLDER --replay"),
     ("info t --animation t.webp --set a=b", 2, "--set", "leave it out"),
     ("data ./nowhere", 2, "there is no folder ./nowhere", "check the path"),
     ("convert https://a.b/net.pkl", 2, "https://a.b/net.pkl is an address", "give its path"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
 from browsing import PHONE, in_browser, needs_chromium
 from PIL import Image
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 from serving import SCENES_CAPTION, Served, service_at_work
 
 from zeuxis.api.replay import likeness
@@ -81,3 +82,25 @@ def test_what_the_form_holds_and_drew_is_there_after_another_panel_and_after_a_r
             await expect(page.get_by_label("steps", exact=True)).to_have_value("3")
 
     in_browser(served, work)
+
+
+def test_a_job_is_followed_on_where_nobody_answered_for_a_while_and_its_end_is_spoken(served: Served) -> None:
+    asked = list[str]()
+
+    async def away(route: Route) -> None:
+        await route.fulfill(status=502, body="a proxy, in the place of the service")
+
+    async def once(route: Route) -> None:
+        asked.append(route.request.url)
+        await (away(route) if len(asked) == 1 else route.fallback())
+
+    async def work(page: Page) -> None:
+        await page.get_by_label("Model").select_option("perlin")
+        await page.get_by_label("Pictures", exact=True).fill("1")
+        await page.route("**/events", away)
+        await page.route(re.compile(r"/api/jobs/[0-9a-f]{16}$"), once)
+        await page.get_by_role("button", name="Draw").click()
+        await expect(page.get_by_role("status").filter(has_text="done: 1 picture")).to_be_attached()
+        assert len(asked) > 1 and await page.get_by_text("It is tried again").count() == 0
+
+    in_browser(served, work, expected="502")

@@ -3,6 +3,7 @@
 import json
 import struct
 import zlib
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -54,6 +55,37 @@ def test_round_trip_and_the_same_call_gives_the_same_bytes(tmp_path):
     assert read_record(tmp_path / "deep" / "a.png") == a_record()
     assert (tmp_path / "deep" / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b.png", "deep"]  # no drafts left
+
+
+@pytest.mark.parametrize(
+    ("given", "recorded"),
+    [
+        ("{home}/runs/one", "~/runs/one"),
+        ("{home}", "~"),
+        ("bits12:{home}/photos | blur:2", "bits12:~/photos | blur:2"),
+        ("{home}/A {home}/B | style:A->B", "~/A ~/B | style:A->B"),
+        ("{home}2/runs/one", "{home}2/runs/one"),
+        ("/mnt{home}/runs/one", "/mnt{home}/runs/one"),
+        ("scenes", "scenes"),
+    ],
+)
+def test_a_record_names_no_home(given, recorded, tmp_path, monkeypatch):
+    home = tmp_path / "alice"
+    home.mkdir()
+    monkeypatch.setattr(Path, "home", lambda: home)
+    made = a_record(model=given.format(home=home), data=given.format(home=home))
+    assert made["model"] == made["data"] == recorded.format(home=home)
+
+
+def test_a_home_that_is_the_whole_disk_or_nobodys_is_left(monkeypatch):
+    monkeypatch.setattr(Path, "home", lambda: Path("/"))
+    assert a_record(data="/photos")["data"] == "/photos"
+
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    assert a_record(data="/home/alice/photos")["data"] == "/home/alice/photos"
 
 
 def test_the_versions_are_read_once_for_all_pictures(monkeypatch):

@@ -76,6 +76,17 @@ def test_shipped_weights_draw_a_picture_of_seven_again(tmp_path: Path, capsys: p
     assert ": another picture: " in capsys.readouterr().out
 
 
+def test_a_model_that_was_moved_is_named_beside_the_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "one.png"
+    made = load("cvae").sample(1, seed=4, label=3)
+    record = {**made.records[0], "model": str(tmp_path / "runs" / "moved")}
+    save_png(made[0], picture, record)
+    assert main(["sample", "--replay", str(picture)]) == 2
+    assert "zeuxis sample FOLDER --replay PICTURE.png" in capsys.readouterr().err
+    assert main(["sample", "cvae", "--replay", str(picture), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["same"]
+
+
 def test_what_is_otherwise_than_it_was_is_said(rounded: Model) -> None:
     record = rounded.sample(2, seed=3, batch=2).records[1]
 

@@ -21,9 +21,11 @@ from zeuxis.api.evidence import lacking
 from zeuxis.api.model import Model, load
 from zeuxis.api.replay import likeness
 from zeuxis.batch import Condition
+from zeuxis.errors import UnknownName
 from zeuxis.knobs import Sampling
 from zeuxis.recipe import load_recipe
 from zeuxis.studio.model_cache import ModelCache
+from zeuxis.studio.models import known_models, model_recorded
 
 CAPTIONS = (
     "a small red circle above a large blue square at night",
@@ -152,6 +154,14 @@ def test_a_picture_is_given_changed_and_recalled(served: Served) -> None:
     assert answer.status_code == 400 and "carries no record" in answer.json()["error"]["message"]
     assert served.client.delete(f"/api/uploads/{plain}").status_code == 204
     assert served.client.get(f"/api/uploads/{plain}").status_code == 400
+
+
+def test_a_picture_of_a_run_that_was_moved_is_known_by_its_weights(served: Served) -> None:
+    card = known_models(served.runs)["cvae"].card
+    record = {"model": "~/runs/renamed-since", "weights_sha256": card["sha256"]}
+    assert model_recorded(record, served.runs).name == "cvae"
+    with pytest.raises(UnknownName, match="not here"):
+        model_recorded({**record, "weights_sha256": None}, served.runs)
 
 
 def test_a_picture_is_coded_and_rebuilt(served: Served) -> None:

@@ -88,10 +88,21 @@ def test_what_is_said_is_obeyed_or_refused(client: webuiapi.WebUIApi) -> None:
         {"alwayson_scripts": {"x": {"args": [1]}}},
         {"sampler_name": "no such sampler"},
         {"negative_prompt": "noise"},
+        {"override_settings": {"sd_vae": "other.safetensors"}},
+        {"override_settings": {"eta_noise_seed_delta": 31337}},
+        {"s_noise": 1.1},
+        {"seed_resize_from_h": 512},
     ):
         with pytest.raises(RuntimeError) as refused:
             client.txt2img(prompt=CAPTION, steps=4, **more)
         assert refused.value.args[0] in (400, 404), more
+
+
+@pytest.mark.parametrize("said", [{"mask_blur": 8}, {"resize_mode": 2}, {"inpainting_fill": [2]}])
+def test_what_changes_pictures_there_and_none_here_is_refused(served: Served, said: dict[str, Any]) -> None:
+    given = {"init_images": [base64.b64encode(png(8, 8)).decode()], "mask_blur": 4, "resize_mode": 1}
+    answer = served.client.post("/sdapi/v1/img2img", json={**given, **said})
+    assert answer.status_code == 400 and f"{next(iter(said))} {next(iter(said.values()))} changes" in answer.text
 
 
 def test_models_and_options(client: webuiapi.WebUIApi) -> None:

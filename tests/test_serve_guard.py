@@ -175,6 +175,34 @@ def test_every_answer_keeps_browsers_to_this_service(served: Served) -> None:
         assert one[:2] != ("HEAD", "/") or (answer.status == 200 and not answer.text)
 
 
+def test_the_head_of_an_answer_is_had_without_the_rest_also_of_a_stream(served: Served) -> None:
+    name = served.upload(png())
+    job = served.service.queue.add("sample", {})  # whose events go on until it has ended
+    plain = ("/api/status", "/api/openapi.json", "/api/nothing")
+    for path in (f"/api/uploads/{name}", f"/api/jobs/{job.id}/events", *plain):
+        whole = None if path.endswith("events") else served.client.get(path)
+        head = served.client.head(path)
+        assert head.content == b"" and head.status_code == (200 if whole is None else whole.status_code), path
+        lengths = [None if one is None else one.headers.get("content-length") for one in (head, whole)]
+        assert lengths[0] == lengths[1] and (lengths[0] is None) == (whole is None), path
+        assert head.headers["cache-control"] == "no-store"
+    served.service.queue.cancel(job.id)
+
+
+def test_a_slash_too_many_is_passed_over_and_no_other_address_is_told(served: Served) -> None:
+    for path in ("/api/status/", "//api/status", "/api//status//"):
+        (answer,) = ask(served.app, [("GET", path, {}, None)])
+        assert answer.status == 200 and json.loads(answer.text)["version"], path
+    (taken,) = ask(served.app, [("POST", "//api/jobs/", {}, {"kind": "sample", "model": "no such model"})])
+    assert taken.status == 404 and "no such model" in taken.text
+
+
+def test_what_is_not_there_and_how_nothing_is_asked_for_is_told(served: Served) -> None:
+    missing, wrong = served.client.get("/sdapi/v1/nothing"), served.client.put("/api/jobs")
+    assert missing.status_code == 404 and "nothing at /sdapi/v1/nothing: GET /api/openapi.json" in missing.text
+    assert wrong.status_code == 405 and "not asked for by PUT" in wrong.text and wrong.headers["allow"]
+
+
 def test_off_loopback_every_route_wants_the_token(tmp_path: Path) -> None:
     served = Served(tmp_path / "runs", anywhere=True, hosts=("studio.example",), token=TOKEN)
     ignorant = ({}, {"authorization": "Bearer wrong"}, {"cookie": "zeuxis-token-7864=wrong"})

@@ -183,6 +183,45 @@ def test_a_supervisor_outlives_what_passes(
     assert "no worker for now" in capsys.readouterr().err
 
 
+def test_who_waits_is_told_where_no_worker_starts(
+    queue: JobQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor, name = Supervisor(tmp_path / "runs", queue), queue.add("sample", {}).id
+    states = list[str]()
+
+    def ended() -> int:
+        states.append(queue.get(name).state)  # type: ignore[union-attr]
+        if len(states) == 4:
+            supervisor._ending.set()
+        return 1
+
+    monkeypatch.setattr(supervisor, "_run", ended)
+    monkeypatch.setattr("zeuxis.studio.supervisor.MOST_PAUSE", 0.0)
+    supervisor._keep()
+    job = queue.get(name)
+    assert states == ["queued", "queued", "queued", "failed"]
+    assert job is not None and job.fault == "lost" and "does not start (it ended 3 times, with 1)" in str(job.error)
+
+
+def test_a_worker_that_dies_at_a_job_has_started(queue: JobQueue, tmp_path: Path) -> None:
+    supervisor = Supervisor(tmp_path / "runs", queue)
+    waits = [queue.add("sample", {}).id for _ in range(2)][1]
+    queue.claim()
+    for _ in range(9):
+        supervisor._count(-9)
+    assert queue.get(waits).state == "queued"  # type: ignore[union-attr]
+
+
+def test_a_worker_does_not_take_a_file_where_one_is_for_a_module(
+    queue: JobQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torch.py").write_text("raise SystemExit('of a stranger')", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert "-P" in Supervisor(tmp_path / "runs", queue).command
+    monkeypatch.syspath_prepend(str(tmp_path))  # python -m zeuxis, within a checkout that is not installed
+    assert "-P" not in Supervisor(tmp_path / "runs", queue).command
+
+
 def test_a_worker_that_is_still_loading_ends_with_its_server_at_once() -> None:
     """Loading takes seconds, and more on a busy machine: nobody who ends the service waits for that."""
     script = """if True:

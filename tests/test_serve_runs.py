@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import Served, ask
+from serving import Served, ask, png
 
 from zeuxis.api.exercise import exercise_of, exercises, verdict
 from zeuxis.api.functions import train
@@ -61,6 +61,14 @@ def test_a_run_is_told_of_as_it_was_trained(served: Served) -> None:
     facts = found["result"]["facts"]
     assert "too short to tell" in [one["name"] for one in facts["findings"]] and facts["verdict"].endswith("failures")
     assert all(one["evidence"] and one["mend"] for one in facts["findings"])
+
+
+def test_the_address_of_a_preview_leads_to_it_whatever_its_run_is_called(served: Served) -> None:
+    folder = written(served, "mine #2, 50% ü", [{"round": 1}]) / "previews"
+    folder.mkdir()
+    (folder / "00000001.png").write_bytes(png())
+    (told,) = served.client.get("/api/runs/mine%20%232%2C%2050%25%20%C3%BC").json()["previews"]
+    assert served.client.get(told["url"]).content == png()
 
 
 def test_what_a_claim_measures_is_held_against_what_is_expected(served: Served) -> None:

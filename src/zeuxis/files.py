@@ -69,6 +69,21 @@ def at_home(path: str | Path) -> Path:
         return Path(path)
 
 
+def without_home(text: str) -> str:
+    """``text`` with a ``~`` for the home wherever a path in it begins so: what is passed on names no user.
+
+    :func:`at_home` reads a path that begins so. Where nobody has a home, or the whole disk is one, nothing changes.
+    """
+    try:
+        home = Path.home()
+        places = {str(place) for place in (home, home.resolve()) if len(place.parts) > 1}
+    except (OSError, RuntimeError):
+        return text
+    for place in sorted(places, key=len, reverse=True):
+        text = re.sub(rf"(?<![\w./\\-]){re.escape(place)}(?=[/\\\s]|$)", "~", text)
+    return text
+
+
 def require_regular(path: Path) -> os.stat_result:
     """What the system says of the file at ``path``, which links may lead to.
 

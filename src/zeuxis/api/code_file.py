@@ -20,6 +20,7 @@ from torch import Tensor
 from zeuxis.api.card_file import KEY, read_card_file
 from zeuxis.errors import DataError, UsageError
 from zeuxis.escaping import json_text
+from zeuxis.files import without_home
 from zeuxis.provenance.record import versions, write_whole
 
 SUFFIX = ".codes.safetensors"
@@ -62,7 +63,7 @@ def write_codes(path: Path, coded: Coded) -> None:
     kind = torch.float32 if coded.values is None else next(k for most, k in INTEGERS if coded.values <= most)
     kept = coded.codes.detach().cpu().to(kind).contiguous()
     card = {field.name: getattr(coded, field.name) for field in fields(coded) if field.name != "codes"}
-    card |= {"format": FORMAT, "sha256": _hash(kept), "versions": versions()}
+    card |= {"model": without_home(coded.model), "format": FORMAT, "sha256": _hash(kept), "versions": versions()}
     write_whole(path, save({TENSOR: kept}, {KEY: json_text(card, sort_keys=True)}))
 
 

@@ -33,6 +33,7 @@ from zeuxis.editing.styles import layers_of
 from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError, WeightsError, ZeuxisError
 from zeuxis.escaping import json_text, word
 from zeuxis.fetching import named_by
+from zeuxis.files import without_home
 from zeuxis.knobs import Sampling
 from zeuxis.provenance.record import versions, write_whole
 from zeuxis.rng import Stream
@@ -76,7 +77,7 @@ class Directions:
         if path.suffix.lower() != SUFFIX:
             raise UsageError(f"{path}: directions are kept as safetensors: give {path.with_suffix(SUFFIX)}")
         kept = self.vectors.detach().cpu().float().contiguous()
-        card = {**self.facts(), "sha256": _hash(kept), "versions": versions()}
+        card = {**self.facts(), "model": without_home(self.model), "sha256": _hash(kept), "versions": versions()}
         write_whole(path, save_tensors({self.kind: kept}, {KEY: json_text(card, sort_keys=True)}))
         return path
 

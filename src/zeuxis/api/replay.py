@@ -22,7 +22,7 @@ from zeuxis.api.pictures import Pictures
 from zeuxis.api.prior import is_as_recorded, recorded
 from zeuxis.api.restore_again import restoring_again
 from zeuxis.conditions import FIELDS
-from zeuxis.errors import DataError, Unsupported
+from zeuxis.errors import DataError, NoSuchPath, UnknownName, Unsupported, UsageError
 from zeuxis.fetching import named_by
 from zeuxis.knobs import as_recorded
 from zeuxis.provenance.record import RESTORER, STYLED, versions
@@ -66,7 +66,7 @@ def with_recorded_prior(model: Model, made: Mapping[str, Any]) -> Model:
 
 
 def _replayed(made: dict[str, Any], device: str, asked: Mapping[str, Any]) -> tuple[Pictures, list[str]]:
-    model = load(made["model"], device, str(made.get("dtype", "float32")))
+    model = _loaded(made, device)
     given = {name: value for name, value in asked.items() if value is not None}
     made = {**made, "sampling": as_recorded(model.knobs, made["sampling"])}
     wanted = again(made["condition"], model.spec, model.name, given)
@@ -88,6 +88,16 @@ def _replayed(made: dict[str, Any], device: str, asked: Mapping[str, Any]) -> tu
             return made_again(model, made), differs
     picture, elsewhere = _drawn_again(model, made, wanted)
     return picture, differs + elsewhere + changes(made["condition"], picture.records[0]["condition"])
+
+
+def _loaded(made: Mapping[str, Any], device: str) -> Model:
+    """The model that a record names; where nothing lies there any more, how another place is named."""
+    try:
+        return load(made["model"], device, str(made.get("dtype", "float32")))
+    except (UnknownName, NoSuchPath) as error:
+        raise UsageError(
+            f"{error}; where the model lies elsewhere by now, give that too: zeuxis sample FOLDER --replay PICTURE.png"
+        ) from None
 
 
 def _drawn_again(model: Model, made: dict[str, Any], wanted: dict[str, Any]) -> tuple[Pictures, list[str]]:

@@ -117,9 +117,9 @@ def sample(
 ) -> None:
     """Make pictures, or captions where a model writes. The same seed gives the same in any number, within rounding."""
     if replay is not None:
-        kept = ("replay", "device", "out", "as_json", *CONDITION_OPTIONS)
+        kept = ("replay", "model", "device", "out", "as_json", *CONDITION_OPTIONS)
         only(context, kept, "--replay draws the one picture as its record says")
-        draw_again(replay, device, out, as_json, steering(asked))
+        draw_again(replay, device, out, as_json, steering(asked), model)
         return
     if picture or latents:
         if picture and not direction:
@@ -229,9 +229,11 @@ def said_before(model: Model, n: int, how: Sampling, batch: int | None, asked: M
     return [*lines, f"memory: {held}"]
 
 
-def draw_again(picture: Path, device: str, out: Path | None, as_json: bool, given: Mapping[str, Any]) -> None:
+def draw_again(
+    picture: Path, device: str, out: Path | None, as_json: bool, given: Mapping[str, Any], model: str | None
+) -> None:
     """Draw ``picture`` again from its record and the pictures ``given`` that it was made from; say whether it is the
-    same."""
+    same. ``model`` is where its model lies by now, where that is not where the record has it."""
     from PIL import Image
 
     from zeuxis.api.replay import likeness, replay
@@ -239,6 +241,7 @@ def draw_again(picture: Path, device: str, out: Path | None, as_json: bool, give
 
     target = out or picture.with_name(f"{picture.stem}-replayed.png")
     recorded = read_record(picture)
+    recorded = recorded if model is None else {**recorded, "model": model}
     require_replaceable(target)
     made, differs = replay(recorded, device, **given)
     files = made.save(target, watermark=False)  # it has its mark, if it had one

@@ -26,7 +26,7 @@ from PIL.PngImagePlugin import PngInfo
 from zeuxis.data.png_chunks import SIGNATURE, png_chunks
 from zeuxis.errors import DataError, NoSuchPath, UsageError, ZeuxisError, mend_of
 from zeuxis.escaping import json_text
-from zeuxis.files import open_regular, write_draft
+from zeuxis.files import open_regular, without_home, write_draft
 from zeuxis.provenance.asked import asked
 from zeuxis.provenance.credentials import signed
 from zeuxis.provenance.parameters import MAX_CHUNKS, MAX_TEXT, PARAMETERS, parameters
@@ -86,17 +86,18 @@ def record(
 ) -> dict[str, Any]:
     """How one picture is made, ready for JSON.
 
-    ``model`` is the name or folder that it was loaded by; ``seed`` the seed of this very picture;
-    ``sampling`` the knobs that were set, by name; ``condition`` what steered it, as plain values by field;
+    ``model`` is the name or folder that it was loaded by, ``data`` what that learnt from: where either is a path, the
+    home in it is ``~``, for pictures are passed on, and a home names its user; ``seed`` the seed of this very
+    picture; ``sampling`` the knobs that were set, by name; ``condition`` what steered it, as plain values by field;
     ``drawn`` what its last bits depend on (see :func:`drawn_in`), where it was drawn.
     """
     made = {
         "format": FORMAT,
-        "model": model,
+        "model": without_home(model),
         "system": system,
         "weights_sha256": weights_sha256,
         "recipe": recipe,
-        "data": data,
+        "data": None if data is None else without_home(data),
         "seed": seed,
         "sampling": dict(sampling),
         "condition": dict(condition),

@@ -80,6 +80,34 @@ KNOBS: Mapping[str, str] = {  # a field, and the knob that it turns
     "s_churn": "churn",
 }
 OLDER_DEFAULT = "Euler"  # of ``sampler_index``, where its user said nothing
+MEANT: Mapping[str, tuple[Any, ...]] = {  # fields that would change pictures, and the values that change none here
+    "resize_mode": (None, 0, 1),  # a picture of other proportions is cut to its middle
+    "mask_blur": (None, 0, 4),  # a mask is taken as it is
+    "mask_blur_x": (None, 0, 4),
+    "mask_blur_y": (None, 0, 4),
+    "latent_mask": (None, ""),
+    "inpainting_fill": (None, 0, 1),  # what a mask hides is under noise
+    "inpaint_full_res_padding": (None, 0, 32),
+    "initial_noise_multiplier": (None, 0, 1),
+    "seed_resize_from_h": (None, 0, -1),
+    "seed_resize_from_w": (None, 0, -1),
+    "s_min_uncond": (None, 0),
+    "s_tmin": (None, 0),
+    "s_tmax": (None, 0),
+    "s_noise": (None, 1),
+    "refiner_checkpoint": (None, "", "None"),
+}
+MEANT_SETTINGS: Mapping[str, tuple[Any, ...]] = {  # the same of ``override_settings``; others are of the web UI's files
+    "sd_vae": (None, "", "None", "Automatic", "automatic"),
+    "sd_lora": (None, "", "None"),
+    "sd_hypernetwork": (None, "", "None"),
+    "eta_noise_seed_delta": (None, 0),
+    "initial_noise_multiplier": (None, 0, 1),
+    "img2img_color_correction": (None, False),
+    "samples_format": (None, "", "png"),
+    "tiling": (None, False),
+    "forge_additional_modules": (None, "", []),
+}
 NOT_HERE = ("enable_hr", "restore_faces", "tiling", "script_name", "styles", "subseed_strength")
 
 
@@ -328,6 +356,8 @@ async def _drawn(service: Service, request: Request, asked: TextToImage, given: 
     for name in NOT_HERE:
         if extra.get(name):
             raise ParameterRefused(name, f"{name} is not known here: leave it out")
+    _refuse_meant("", extra, MEANT)
+    _refuse_meant("override_settings: ", asked.override_settings, MEANT_SETTINGS)
     for script, settings in asked.alwayson_scripts.items():
         if any((settings or {}).get("args", [True]) if isinstance(settings, dict) else [True]):
             raise ParameterRefused("alwayson_scripts", f"no scripts are run here: leave {script[:100]} out")
@@ -357,6 +387,14 @@ async def _drawn(service: Service, request: Request, asked: TextToImage, given: 
         raise JobFailed(done)
     images = await run_in_threadpool(_images, service, done) if asked.send_images else []
     return ImagesMade(images=images, parameters=_sent(asked), info=json.dumps(_info(done, asked, known)))
+
+
+def _refuse_meant(where: str, given: Mapping[str, Any], meant: Mapping[str, tuple[Any, ...]]) -> None:
+    """Refuse what would change pictures in the web UI, and changes none here: nobody is to think that it did."""
+    for name, nothing in meant.items():
+        if name in given and given[name] not in nothing:
+            told = f"{where}{name} {str(given[name])[:80]} changes nothing here: leave it out"
+            raise ParameterRefused("override_settings" if where else name, told)
 
 
 async def _waited(service: Service, request: Request, job: Job) -> Job:
@@ -497,6 +535,7 @@ def _info(job: Job, asked: TextToImage, known: KnownModel) -> dict[str, Any]:
         "batch_size": asked.batch_size,
         "infotexts": [parameters(made["record"], made["width"], made["height"]) for made in pictures],
         "command": job.result["command"],
+        "notes": job.result["notes"],
         "replay": [made.get("replay") for made in pictures],
         "job_timestamp": str(int(job.created)),
     }

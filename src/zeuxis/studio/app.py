@@ -93,6 +93,7 @@ def create_app(
         openapi_url="/api/openapi.json",
         docs_url=None,  # both would load scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # :class:`Guard` passes them over: behind a proxy the address would be another
         servers=[{"url": root}] if root else None,
         lifespan=lifespan,
         responses=REFUSALS,  # type: ignore[arg-type]
@@ -102,9 +103,8 @@ def create_app(
     app.state.a1111_model, app.state.a1111_jobs = a1111.FIRST, set()
     for part in PARTS:
         app.include_router(part)
-    looks = ["GET", "HEAD"]  # curl -I, and what watches over services
-    app.add_api_route("/", page, methods=looks, response_class=Response, include_in_schema=False)
-    app.add_api_route("/assets/{name}", asset, methods=looks, response_class=Response, include_in_schema=False)
+    app.add_api_route("/", page, response_class=Response, include_in_schema=False)
+    app.add_api_route("/assets/{name}", asset, response_class=Response, include_in_schema=False)
     add_error_handlers(app)
     app.add_middleware(Guard, hosts=tuple(hosts), anywhere=anywhere, token=token, most=most_body, root=root)
     return app

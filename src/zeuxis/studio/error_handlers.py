@@ -25,6 +25,8 @@ CODES: Mapping[Fault, str] = {
     "internal": "internal_error",
 }
 RETRY = 5  # seconds
+MOST_SHOWN = 200  # characters of a path
+DESCRIBED = "GET /api/openapi.json describes what there is"
 ENDING = "the service ends: the job goes on with its next start, and GET /api/jobs has it then"
 
 
@@ -37,10 +39,16 @@ class JobFailed(Exception):
 
 
 def error_response(
-    status: int, message: str, *, type: str = "invalid_request_error", param: str | None = None, code: str | None = None
+    status: int,
+    message: str,
+    *,
+    type: str = "invalid_request_error",
+    param: str | None = None,
+    code: str | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Response:
     """An error; those of 429 and 503 say when to come back."""
-    headers = {"Retry-After": str(RETRY)} if status in (429, 503) else None
+    headers = {"Retry-After": str(RETRY)} if status in (429, 503) else headers
     body = json.dumps(error_body(message, type, param, code))
     return Response(body, status, headers, media_type="application/json")
 
@@ -83,7 +91,12 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def plain(request: Request, error: HTTPException) -> Response:
-        return error_response(error.status_code, str(error.detail))
+        message, path = str(error.detail), request.url.path[:MOST_SHOWN]
+        if error.status_code == 404:
+            message = f"there is nothing at {path}: {DESCRIBED}"
+        if error.status_code == 405:
+            message = f"{path} is not asked for by {request.method}: {DESCRIBED}"
+        return error_response(error.status_code, message, headers=error.headers)
 
     @app.exception_handler(OSError)
     async def disk(request: Request, error: OSError) -> Response:

@@ -12,6 +12,7 @@ import hmac
 import ipaddress
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -46,8 +47,15 @@ class BodyTooLarge(Exception):
     """More bytes came than one request may have."""
 
 
+class HeadSent(Exception):
+    """A request for the head of an answer has it: the rest need not be made."""
+
+
 class Guard:
     """An ASGI middleware around all routes.
+
+    What is asked for by HEAD is answered as by GET, without the body; a slash too many in a path is passed over, as
+    where an address that ends with one is put before a path.
 
     Args:
         app: what is guarded.
@@ -76,6 +84,12 @@ class Guard:
             return
         bare = bool(self.root) and scope.get("path") == self.root
         scope = self._below(scope)
+        if scope.get("method") == "HEAD":
+            scope, send = {**scope, "method": "GET"}, head_alone(send)
+        with suppress(HeadSent):
+            await self._answer(scope, receive, send, bare)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, bare: bool) -> None:
         started, taken = False, 0
 
         async def receiving() -> Message:
@@ -121,11 +135,11 @@ class Guard:
             await answer(sending, 413, self._too_much())
 
     def _below(self, scope: Scope) -> Scope:
-        """The request as it is without :attr:`root`, where a proxy left that before the path."""
-        path = scope.get("path", "")
-        if not self.root or not (path == self.root or path.startswith(f"{self.root}/")):
-            return scope
-        return {**scope, "path": path[len(self.root) :] or "/", "root_path": ""}
+        """The request as it is without :attr:`root`, where a proxy left that before the path, and slashes too many."""
+        path = "/" + "/".join(part for part in scope.get("path", "").split("/") if part)
+        if self.root and (path == self.root or path.startswith(f"{self.root}/")):
+            return {**scope, "path": path[len(self.root) :] or "/", "root_path": ""}
+        return {**scope, "path": path}
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         """Status and reason where a request is not let in."""
@@ -218,6 +232,17 @@ async def answer(send: Send, status: int, message: str, type: str = "refused", c
         headers.append((b"www-authenticate", b"Bearer"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def head_alone(send: Send) -> Send:
+    """What sends the head of an answer, says that it is all, and ends what would make the rest."""
+
+    async def sending(message: Message) -> None:
+        await send(message)
+        await send({"type": "http.response.body", "body": b""})
+        raise HeadSent
+
+    return sending
 
 
 async def onward(send: Send, path: str, query: bytes) -> None:

@@ -19,7 +19,7 @@ from zeuxis.catalog.listing import Entry, entries
 from zeuxis.catalog.weights import shipped
 from zeuxis.data.cache import pulled_models
 from zeuxis.errors import UnknownName, WeightsError
-from zeuxis.files import why_no_name
+from zeuxis.files import at_home, why_no_name, without_home
 from zeuxis.knobs import Knob
 from zeuxis.pretrained.upscalers import UPSCALERS
 from zeuxis.studio.abilities import CHANNELS, drawn_field, edits_of, obeyed
@@ -91,6 +91,7 @@ class KnownModel:
         return {
             "name": self.name,
             "path": self.path,
+            "recorded": without_home(self.path),
             "origin": self.origin,
             "system": card.id,
             "title": card.title,
@@ -185,17 +186,20 @@ def model_called(name: str, runs: Path) -> KnownModel:
     return known[name]
 
 
-def model_recorded(path: str, runs: Path) -> KnownModel:
-    """The model that a picture's record names, by the name or the path that it was loaded by."""
-    known = known_models(runs)
+def model_recorded(record: Mapping[str, Any], runs: Path) -> KnownModel:
+    """The model that drew a picture: by the name or the path that it was loaded by, or by its weights."""
+    known, path, sha256 = known_models(runs), str(record["model"]), record["weights_sha256"]
     if path in known:
         return known[path]
     try:
-        place = Path(path).resolve()
+        place = at_home(path).resolve()
     except (OSError, ValueError, RuntimeError):  # no name of a file
         raise UnknownName("model", path, known) from None
     for one in known.values():
         if one.origin == "run" and Path(one.path).resolve() == place:
+            return one
+    for one in known.values():  # one that was moved since: its weights tell
+        if sha256 is not None and one.card.get("sha256") == sha256:
             return one
     raise UnknownName("model", path, known, "(the picture was made by a model that is not here)")
 

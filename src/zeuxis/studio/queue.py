@@ -215,6 +215,21 @@ class JobQueue:
             query = "SELECT EXISTS (SELECT 1 FROM jobs WHERE lane = ? AND state IN ('queued', 'running'))"
             return bool(file.execute(query, (lane,)).fetchone()[0])
 
+    def is_at_work(self, lane: Lane) -> bool:
+        """Whether a job of that lane runs, or was running when its worker ended."""
+        with self._reading() as file:
+            query = "SELECT EXISTS (SELECT 1 FROM jobs WHERE lane = ? AND state = 'running')"
+            return bool(file.execute(query, (lane,)).fetchone()[0])
+
+    def give_up(self, lane: Lane, error: str) -> None:
+        """All that waits in a lane has failed, for want of a worker."""
+        with self._writing() as file:
+            file.execute(
+                "UPDATE jobs SET state = 'failed', fault = 'lost', error = ?, ended = ? "
+                "WHERE state = 'queued' AND lane = ?",
+                (error, time.time(), lane),
+            )
+
     def reclaim(self, lane: Lane = "drawing") -> list[str]:
         """Queue again what a worker that is no more left running; returns the ids of those that are given up."""
         with self._writing() as file:

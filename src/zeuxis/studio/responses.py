@@ -100,6 +100,7 @@ class ModelResponse(BaseModel):
 
     name: str
     path: str
+    recorded: str = Field(description="What the records of its pictures call it.")
     origin: Literal["shipped", "generator", "pulled", "run"]
     system: str
     title: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter
 from fastapi.params import Path as InPath
@@ -174,7 +175,7 @@ def _detail(one: RunFiles, service: Service) -> RunDetailResponse:
 def _previews(one: RunFiles, root: str) -> list[PreviewResponse]:
     return [
         PreviewResponse(
-            file=name, url=f"{root}/api/runs/{one.name}/previews/{name}", iteration=int(name.partition(".")[0])
+            file=name, url=f"{root}/api/runs/{quote(one.name)}/previews/{name}", iteration=int(name.partition(".")[0])
         )
         for name in one.previews()
     ]

@@ -8,9 +8,9 @@ import threading
 from collections.abc import Callable
 
 
-def leave() -> None:
+def leave(status: int = 0) -> None:
     """End this process now: a thread of it waits for input, and nothing is left to be put in order."""
-    os._exit(0)
+    os._exit(status)
 
 
 class ServerInput:

@@ -227,7 +227,7 @@ class Service:
                 "a picture of a prior over codes, or a restored one, is not replayed here: use zeuxis sample --replay, "
                 "or zeuxis restore"
             )
-        request["record"], request["path"] = record, model_recorded(str(record["model"]), self.runs).path
+        request["record"], request["path"] = record, model_recorded(record, self.runs).path
         check_knobs(record["sampling"])
         check_condition(request["condition"], 1, self.folders)
         check_pictures([ref], self.folders)

@@ -18,6 +18,7 @@ MODULE = "zeuxis.studio.worker_process"
 PATIENCE: dict[Lane, float] = {"drawing": 10.0, "training": 60.0}  # seconds in which one ends that was asked to
 LOOK = 0.5  # seconds between looks at the queue of a lane whose worker comes when it is wanted
 MOST_PAUSE = 30.0  # seconds before one that dies again and again is started once more
+MOST_STARTS = 3  # of workers that end before they are at anything, after which who waits is told so
 
 
 class Supervisor:
@@ -29,13 +30,14 @@ class Supervisor:
 
     def __init__(self, runs: Path, queue: JobQueue, device: str = "cpu", lane: Lane = "drawing") -> None:
         self.lane = lane
-        self.command = [sys.executable, "-m", MODULE, lane, str(runs), str(queue.most), device]
+        self.command = [sys.executable, *_as_here(), "-m", MODULE, lane, str(runs), str(queue.most), device]
         own = os.pathsep.join(str(place.path) for place in places() if place.package is None)
         self.environment = {**os.environ, VARIABLE: own}  # where systems of the user's own lie, also by --systems
         self.queue = queue
         self._process: subprocess.Popen[bytes] | None = None
         self._ending, self._woken = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True)
+        self._failed = 0  # workers, one after another, that ended before they were at anything
 
     def start(self) -> None:
         """Start the worker, and go on at once."""
@@ -86,6 +88,7 @@ class Supervisor:
                     return
                 begun = time.monotonic()
                 ended = self._run()
+                self._count(ended)
                 if self.lane == "drawing" and not self._ending.is_set():  # a training's does so itself, under its lock
                     self.queue.reclaim(self.lane)
             except (OSError, ZeuxisError) as error:  # no memory for a process, no room for the queue: that may pass
@@ -94,6 +97,18 @@ class Supervisor:
             if self.lane == "drawing" or ended != 0:
                 pause = min(MOST_PAUSE, 2 * pause) if time.monotonic() - begun < MOST_PAUSE else 0.1
                 self._ending.wait(pause)
+
+    def _count(self, ended: int) -> None:
+        """Tell who waits that no worker starts, where one after another has ended so before it was at anything."""
+        if self._ending.is_set():
+            return
+        self._failed = self._failed + 1 if ended != 0 and not self.queue.is_at_work(self.lane) else 0
+        if self._failed >= MOST_STARTS:
+            self.queue.give_up(
+                self.lane,
+                f"the process that would do it does not start (it ended {self._failed} times, with {ended}): the "
+                "terminal in which the service runs says why, and zeuxis doctor what mends it",
+            )
 
     def _run(self) -> int:
         """One worker from its beginning to its end; what it left with."""
@@ -117,6 +132,12 @@ class Supervisor:
             self._woken.clear()
             self._woken.wait(LOOK)
         return False
+
+
+def _as_here() -> list[str]:
+    """What has a process find the modules that this one does: Python looks into the folder where one is, too, for
+    ``-m``, and a file there that happens to be called as a module is would be run."""
+    return [] if {"", str(Path.cwd())} & set(sys.path) else ["-P"]
 
 
 def _hang_up(process: subprocess.Popen[bytes]) -> None:

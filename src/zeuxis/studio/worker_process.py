@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 from zeuxis.studio.folders import Folders
@@ -31,4 +32,9 @@ def main(lane: str, runs: str, most: str, device: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except Exception:  # noqa: BLE001  (whatever it is, as where torch does not load: the server is told by the status)
+        traceback.print_exc()
+        sys.stderr.flush()
+        leave(1)

@@ -15,6 +15,8 @@ export type Knob = {
 export type Model = {
   name: string;
   path: string;
+  recorded: string; // what records of its pictures call it
+  sha256: string | null; // of its weights
   origin: "shipped" | "generator" | "pulled" | "run";
   system: string;
   title: string;
@@ -105,6 +107,11 @@ export type Job = {
 // What was wrong, in the service's words.
 export class Refused extends Error {}
 
+// Nobody answered, or a proxy in the service's place: that may pass.
+export class Away extends Refused {}
+const AWAY = [502, 503, 504];
+const SILENT = "the service does not answer: is zeuxis serve still running?";
+
 // Where the page lies: a proxy may have it below a path ("/lab/zeuxis/"), and nothing else of its host is asked.
 const BASE = new URL(".", document.baseURI).pathname;
 
@@ -123,14 +130,14 @@ export async function answered<T>(response: Response): Promise<T> {
   } catch {
     // no JSON: the status is all that is known
   }
-  throw new Refused(message);
+  throw new (AWAY.includes(response.status) ? Away : Refused)(message);
 }
 
 export async function asked(path: string, how?: RequestInit): Promise<Response> {
   try {
     return await fetch(here(path), how);
   } catch {
-    throw new Refused("the service does not answer: is zeuxis serve still running?");
+    throw new Away(SILENT);
   }
 }
 
@@ -169,8 +176,10 @@ export const cancel = (id: string): Promise<Job> => post<Job>(`/api/jobs/${id}/c
 export const remove = (id: string): Promise<void> => gone(`/api/jobs/${id}`);
 export const removeUpload = (name: string): Promise<void> => gone(`/api/uploads/${name}`);
 
-type Told = { job: (job: Job) => void; partial?: (url: string) => void; lost: (why: string) => void };
+// `away` is told why while nobody answers, and "" when somebody does again; `lost` that there is nothing left to follow.
+type Told = { job: (job: Job) => void; partial?: (url: string) => void; away?: (why: string) => void; lost: (why: string) => void };
 const EVERY = 500; // milliseconds between two looks at a job that has no stream
+const SELDOM = 10_000; // at most, while nobody answers
 
 // Follow a job to its end; the function that comes back stops following, and leaves the job as it is.
 export function follow(id: string, told: Told): () => void {
@@ -202,8 +211,9 @@ function streamed(id: string, told: Told, release: () => void): () => void {
     close();
     told.job(read(event));
   });
+  events.onopen = () => told.away?.("");
   events.onerror = () => {
-    if (events.readyState !== EventSource.CLOSED) return;
+    if (events.readyState !== EventSource.CLOSED) return told.away?.(SILENT); // the browser tries again
     close();
     after = polled(id, told); // which says why: another tab may have forgotten the job
   };
@@ -217,14 +227,21 @@ function streamed(id: string, told: Told, release: () => void): () => void {
 function polled(id: string, told: Told): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let left = false;
+  let pause = EVERY;
   const look = async (): Promise<void> => {
     try {
       const job = await get<Job>(`/api/jobs/${id}`);
       if (left) return;
+      pause = EVERY;
+      told.away?.("");
       told.job(job);
-      if (job.state === "queued" || job.state === "running") timer = setTimeout(() => void look(), EVERY);
+      if (job.state === "queued" || job.state === "running") timer = setTimeout(() => void look(), pause);
     } catch (error) {
-      if (!left) told.lost(error instanceof Refused ? error.message : String(error));
+      if (left) return;
+      if (!(error instanceof Away)) return told.lost(error instanceof Refused ? error.message : String(error));
+      told.away?.(error.message);
+      pause = Math.min(2 * pause, SELDOM);
+      timer = setTimeout(() => void look(), pause);
     }
   };
   void look();

@@ -127,6 +127,7 @@ export class NewestJob {
           if (!isGoing(now)) this.#leave();
         },
         partial: (url) => (this.partial = url),
+        away: (why) => (this.trouble = why),
         lost: (why) => reject(new Refused(why)),
       });
       this.#leave = () => {

@@ -31,10 +31,14 @@ class Store {
   }
 
   // Take what a picture's record says into Create; what was wrong, or nothing. The record names a model as it was loaded:
-  // by its name, or by the path of its run. Pictures that steered it are not in the record, and are given anew.
+  // by its name, or by the path of its run; one that was moved since is known by its weights. Pictures that steered it are
+  // not in the record, and are given anew.
   recall(record: PictureRecord): string {
     if (typeof record.model !== "string" || typeof record.seed !== "number") return "its record does not say how it was drawn";
-    const model = this.modelsWith("sample").find((one) => one.name === record.model || one.path === record.model);
+    const drawing = this.modelsWith("sample");
+    const model =
+      drawing.find((one) => [one.name, one.path, one.recorded].includes(record.model!)) ??
+      drawing.find((one) => one.sha256 !== null && one.sha256 === record["weights_sha256"]);
     if (!model) return `it was made by ${record.model}, which is no model here that draws`;
     if (!Number.isSafeInteger(record.seed)) return "its seed is larger than browsers can hold: zeuxis sample --replay draws it";
     if (record["latent"] || record["prior"] || record["added"]) return "it was not drawn by that model alone: zeuxis info tells how";
