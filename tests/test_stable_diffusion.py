@@ -996,3 +996,40 @@ def test_lcm_answers_with_a_picture_and_puts_it_under_noise_again(models) -> Non
     assert [round(float(system.path.time(level))) for level in own] == [999, 759, 499, 259]
     with pytest.raises(UsageError, match="makes no use of eta"):
         picture(system, Sampling(steps=2, sampler="lcm", eta=0.5))
+
+
+# -- another autoencoder --------------------------------------------------------------------------------
+
+
+def test_another_autoencoder_decodes_in_place_of_its_own(models, folder: Path, tmp_path: Path) -> None:
+    other = copy.deepcopy(models["1.x"])
+    stirred(other.first_stage, 7)
+    repo = repository(other, tmp_path / "other")
+    whole = single_file(other, tmp_path / "whole.safetensors", "1.x")
+    alone = {key.removeprefix("first_stage_model."): t for key, t in load_file(whole).items() if "first_stage" in key}
+    save_file(
+        {**alone, "loss.logvar": torch.zeros(()), "model_ema.decay": torch.zeros(())}, tmp_path / "vae.safetensors"
+    )
+    wanted = picture(load_system(repo)[0])
+    assert not torch.equal(wanted, picture(load_system(folder)[0]))
+    for place in (repo, repo / "vae", whole, tmp_path / "vae.safetensors"):
+        system, card = load_system(spelt(str(folder), vae=str(place)))
+        assert torch.equal(picture(system), wanted)
+        assert [one["kind"] for one in card["added"]] == ["vae"]
+    out = tmp_path / "out.png"
+    asked = ["--caption", CAPTION, "--steps", "2", "-n", "1", "--vae", str(repo / "vae"), "--out", str(out)]
+    assert main(["sample", str(folder), *asked]) == 0 and read_record(out)["added"][0]["kind"] == "vae"
+
+
+def test_an_autoencoder_of_another_model_is_refused(models, folder: Path, tmp_path: Path) -> None:
+    repo = repository(models["1.x"], tmp_path / "other")
+    rewrite(repo / "vae" / "config.json", scaling_factor=0.5)
+    for place, why in (
+        (repo, r"latents have the scale 0\.5, and those of the model 0\.18215: it is of another"),
+        (folder / "unet", "its first stage lacks"),
+        (tmp_path / "none", "there is no .*none"),
+    ):
+        with pytest.raises(WeightsError, match=why):
+            load_system(spelt(str(folder), vae=str(place)))
+    with pytest.raises(UsageError, match="2 autoencoders"):
+        load_system(f"{folder} | vae:a | vae:b")

@@ -27,7 +27,7 @@ from zeuxis.pretrained.hub_export import layers_of
 from zeuxis.pretrained.json_table import read_json
 from zeuxis.pretrained.lora import lora_file, merge, places
 from zeuxis.pretrained.parts import is_published, open_tensors, weights_of
-from zeuxis.pretrained.stable_diffusion import PublishedModel, read_published
+from zeuxis.pretrained.stable_diffusion import PublishedModel, read_published, with_stage
 from zeuxis.provenance.record import write_whole
 from zeuxis.spec import DataSpec, Shape
 from zeuxis.training.fit import misfit
@@ -39,34 +39,47 @@ if TYPE_CHECKING:
     from zeuxis.game import System
 
 SYSTEM = "stable-diffusion"
-LORA, EMBEDDING, CONTROL = " | lora:", " | embedding:", " | control:"  # between the parts of a name
+VAE, LORA, EMBEDDING, CONTROL = " | vae:", " | lora:", " | embedding:", " | control:"  # between the parts of a name
 OF_OTHERS = re.compile(r"(?P<file>.+\.\w+):(?P<scale>[+-]?\d*\.?\d+)")  # as other programs write a LoRA
 
 
 @dataclass(frozen=True)
 class PublishedName:
-    """What a name of a published model says: ``BASE | lora:FILE*SCALE | embedding:FILE=TOKEN | control:FILE``."""
+    """What a name of a published model says: ``BASE | vae:FILE | lora:FILE*SCALE | embedding:FILE=TOKEN |
+    control:FILE``."""
 
     base: str
     loras: tuple[tuple[Path, float], ...] = ()
     embeddings: tuple[tuple[Path, str | None], ...] = ()
     control: Path | None = None
+    vae: Path | None = None
 
 
-def spelt(base: str, loras: Sequence[str] = (), control: str | None = None, embeddings: Sequence[str] = ()) -> str:
-    """The name of a model with LoRA files merged into it, each perhaps with ``*SCALE`` after it, tokens of textual
-    inversion, each perhaps with ``=TOKEN``, and a ControlNet."""
-    told = [*(f"{EMBEDDING}{embedding}" for embedding in embeddings), *([f"{CONTROL}{control}"] if control else [])]
-    return "".join([base, *(f"{LORA}{lora}" for lora in loras), *told])
+def spelt(
+    base: str,
+    loras: Sequence[str] = (),
+    control: str | None = None,
+    embeddings: Sequence[str] = (),
+    vae: str | None = None,
+) -> str:
+    """The name of a model with another first stage, LoRA files merged into it, each perhaps with ``*SCALE`` after it,
+    tokens of textual inversion, each perhaps with ``=TOKEN``, and a ControlNet."""
+    told = [f"{VAE}{vae}"] * (vae is not None)
+    told += [*(f"{LORA}{lora}" for lora in loras), *(f"{EMBEDDING}{embedding}" for embedding in embeddings)]
+    return "".join([base, *told, *([f"{CONTROL}{control}"] if control else [])])
 
 
 def parsed(name: str | Path) -> PublishedName:
-    """The inverse of :func:`spelt`; raises :class:`UsageError` for a scale that is no number or two ControlNets."""
+    """The inverse of :func:`spelt`; raises :class:`UsageError` for a scale that is no number or two of what there is
+    one of."""
     rest, *controls = str(name).split(CONTROL)
     if len(controls) > 1:
         raise UsageError(f"'{name}' has {len(controls)} ControlNets: give one")
     rest, *taught = rest.split(EMBEDDING)
-    base, *texts = rest.split(LORA)
+    rest, *texts = rest.split(LORA)
+    base, *stages = rest.split(VAE)
+    if len(stages) > 1:
+        raise UsageError(f"'{name}' has {len(stages)} autoencoders: give one")
     loras = []
     for text in texts:
         if (found := OF_OTHERS.fullmatch(text.strip())) and not Path(text.strip()).exists():
@@ -79,7 +92,8 @@ def parsed(name: str | Path) -> PublishedName:
         if not math.isfinite(loras[-1][1]):
             raise UsageError(f"--lora {text}: a scale is a number, such as 0.8")
     control = Path(controls[0].strip()) if controls else None
-    return PublishedName(base.strip(), tuple(loras), tuple(map(_embedding, taught)), control)
+    vae = Path(stages[0].strip()) if stages else None
+    return PublishedName(base.strip(), tuple(loras), tuple(map(_embedding, taught)), control, vae)
 
 
 def _embedding(text: str) -> tuple[Path, str | None]:
@@ -127,6 +141,9 @@ def load_published(
     sizes, towers = layers_of(found.arguments)
     asked = asked or PublishedName("")
     added: list[dict[str, Any]] = []
+    if asked.vae is not None:
+        found, files = with_stage(found, asked.vae)
+        added.append({"kind": "vae", "files": _hashes(files)})
     for file, scale in asked.loras:
         merged = merge(lora_file(file), found.tensors, places(sizes, towers), scale)
         added.append({"kind": "lora", "files": _hashes(merged.files), "scale": scale, "layers": merged.layers})
@@ -140,9 +157,9 @@ def load_published(
         system = build(SYSTEM, spec, found.arguments)
     put(system, found.tensors, f"the weights in {path}")
     if asked.control is not None:
-        files, control = _control(asked.control, system)
+        its_files, control = _control(asked.control, system)
         system.branch = control.branch
-        added.append({"kind": "control", "files": _hashes(files), "unused": list(control.unused)})
+        added.append({"kind": "control", "files": _hashes(its_files), "unused": list(control.unused)})
     system.requires_grad_(False).eval()
     residence = Residence(torch.device(device), dtype)
     if staged is None:

@@ -70,6 +70,10 @@ def sample(
     device: DeviceName = "cpu",
     precision: PrecisionName = "float32",
     size: PictureSize = None,
+    vae: Annotated[
+        str | None,
+        typer.Option("--vae", metavar="FILE", help="The autoencoder of a published model, a file or a folder."),
+    ] = None,
     lora: Annotated[
         list[str] | None,
         typer.Option("--lora", metavar="FILE[*SCALE]", help="Merged into a published model; repeat for several."),
@@ -148,7 +152,7 @@ def sample(
         target, min(n, 2), add=True
     ):  # refuses what no picture can be written to, before a model is read
         require_replaceable(place)
-    found = loaded(_spelt(model, lora, embedding, control_net), device, prior, prior_data, precision)
+    found = loaded(_spelt(model, vae, lora, embedding, control_net), device, prior, prior_data, precision)
     conditions = steering(asked)
     how = sampling(found, {name: asked[name] for name in KNOBS}, knob)
     if "write" in found.verbs:
@@ -195,17 +199,20 @@ def own_folder(model: str, seed: int) -> Path:
     return next(path for path in chain([place], others) if not path.exists() or not any(path.iterdir()))
 
 
-def _spelt(model: str, loras: list[str] | None, embeddings: list[str] | None, control: str | None) -> str:
+def _spelt(
+    model: str, vae: str | None, loras: list[str] | None, embeddings: list[str] | None, control: str | None
+) -> str:
     """The name of a published model with what is merged into it, what it is taught and what steers it."""
-    if not loras and not embeddings and control is None:
+    if not loras and not embeddings and control is None and vae is None:
         return model
     from zeuxis.catalog.published import published_path, spelt
 
     if published_path(model) is None:
         raise UsageError(
-            f"--lora, --embedding and --with are for a published Stable Diffusion, and '{model}' is none: omit them"
+            f"--vae, --lora, --embedding and --with are for a published Stable Diffusion, and '{model}' is none: omit "
+            "them"
         )
-    return spelt(model, loras or (), control, embeddings or ())
+    return spelt(model, loras or (), control, embeddings or (), vae)
 
 
 def said_before(model: Model, n: int, how: Sampling, batch: int | None, asked: Mapping[str, Any]) -> list[str]:

@@ -31,6 +31,7 @@ from zeuxis.pretrained.kind import unwrapped
 INDEX = "model_index.json"
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 AUTO_MAP = b'"auto_map"'  # the key under which a table names programs
+AUTOENCODER = "AutoencoderKL"  # the class that a table of a first stage names
 STEMS = ("diffusion_pytorch_model", "model")  # of the weights of a part
 # Of one file: what lies under which prefix, and what of it has no place in a model that draws.
 UNET, STAGE = "model.diffusion_model.", "first_stage_model."
@@ -109,6 +110,26 @@ def require_settings(config: Mapping[str, Any], fixed: Mapping[str, Any], what: 
 def read_parts(path: Path) -> PublishedParts:
     """The parts of a folder or of a file; raises :class:`WeightsError` where some are missing or in another form."""
     return _of_folder(path) if path.is_dir() else _of_file(path)
+
+
+def read_stage(path: Path) -> tuple[PublishedPart, tuple[Path, ...]]:
+    """The first stage that is by itself in a folder of the hub's layout (``vae/``) or in a file, or that is a whole
+    model's; and its files.
+
+    Raises :class:`WeightsError` where there is none.
+    """
+    if (path / INDEX).is_file():
+        path = path / "vae"
+    files = tuple(weights_of(path))
+    whole = {key: tensor for file in files for key, tensor in open_tensors(file).items()}
+    place, inside = unwrapped(whole)
+    tensors = {key.removeprefix(place): whole[key] for key in inside}
+    if any(key.startswith(STAGE) for key in tensors):
+        tensors = {key.removeprefix(STAGE): t for key, t in tensors.items() if key.startswith(STAGE)}
+    tensors = {key: tensor for key, tensor in tensors.items() if not key.startswith(IDLE)}
+    beside = files[0].with_name("config.json")
+    config = read_json(beside) if beside.is_file() else {}
+    return PublishedPart(tensors, config if config.get("_class_name") == AUTOENCODER else {}), files
 
 
 # -- a folder -----------------------------------------------------------------------------------------

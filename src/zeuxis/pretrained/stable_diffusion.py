@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from zeuxis.pretrained.clip_files import read_tokeniser
 from zeuxis.pretrained.clip_keys import BARE, LINEAR, TEMPERATURE, read_text_tower
 from zeuxis.pretrained.key_names import PROGRAMS
 from zeuxis.pretrained.kind import gather
-from zeuxis.pretrained.parts import PublishedPart, PublishedParts, read_parts, require_settings
+from zeuxis.pretrained.parts import PublishedPart, PublishedParts, read_parts, read_stage, require_settings
 from zeuxis.pretrained.scheduler_file import read_scheduler
 from zeuxis.pretrained.tokeniser_files import find_tokeniser
 from zeuxis.pretrained.unet_keys import UNET_FIXED, UNetSizes, names_of, unet_sizes, unet_sources
@@ -79,6 +79,30 @@ def read_published(path: Path) -> PublishedModel:
     parts = read_parts(path)
     with _told_of(path):
         return _published(path, parts)
+
+
+def with_stage(model: PublishedModel, path: Path) -> tuple[PublishedModel, tuple[Path, ...]]:
+    """``model`` with the first stage at ``path`` in place of its own, and the files of that.
+
+    Raises :class:`WeightsError` where there is none, or it is of a model of other latents.
+    """
+    part, files = read_stage(path)
+    own = model.arguments["first_stage"]
+    with _told_of(path):
+        stage, tensors = _first_stage(part, own["scale"])
+        for key, what in (("latent", "channels"), ("scale", "the scale")):
+            if stage[key] != own[key]:
+                raise WeightsError(
+                    f"its latents have {what} {stage[key]:g}, and those of the model {own[key]:g}: it is of another one"
+                )
+        if len(stage["multiples"]) != len(own["multiples"]):
+            sides = " and ".join(str(2 ** (len(table["multiples"]) - 1)) for table in (stage, own))
+            raise WeightsError(
+                f"a latent of it and one of the model stand for {sides} pixels a side: it is of another one"
+            )
+    kept = {name: tensor for name, tensor in model.tensors.items() if not name.startswith("first_stage.")}
+    kept |= {f"first_stage.{name}": tensor for name, tensor in tensors.items()}
+    return replace(model, arguments={**model.arguments, "first_stage": stage}, tensors=kept), files
 
 
 @contextmanager
