@@ -10,7 +10,7 @@ import typer
 from zeuxis.cli import completing
 from zeuxis.cli.options import Budget, DataName, DeviceName, Json, Pair, Seed, as_recipes_name, folder, paired
 from zeuxis.cli.output import emit, note, say
-from zeuxis.cli.progress import Progress
+from zeuxis.cli.stopping import training_progress
 from zeuxis.errors import UsageError
 
 
@@ -48,7 +48,7 @@ def compare(
     from zeuxis.api.compare import compare as work
     from zeuxis.api.compare_page import told
 
-    with as_recipes_name(() if data else recipes, "--data does"), Progress() as progress:
+    with as_recipes_name(() if data else recipes, "--data does"), training_progress() as progress:
         found = work(
             recipes,
             data=paired(data, pair),

@@ -9,7 +9,7 @@ import typer
 
 from zeuxis.cli.options import Json, folder
 from zeuxis.cli.output import emit, say
-from zeuxis.cli.progress import Progress
+from zeuxis.cli.stopping import training_progress
 
 
 def demo(
@@ -19,7 +19,7 @@ def demo(
     """Draw from captions with the shipped model, train a small one, measure it, and write a page about it."""
     from zeuxis.api.demo import demo as work
 
-    with Progress() as progress:
+    with training_progress() as progress:
         page = work(out, progress)
     if as_json:
         emit({"page": page})

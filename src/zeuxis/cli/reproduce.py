@@ -10,7 +10,7 @@ import typer
 from zeuxis.cli import completing
 from zeuxis.cli.options import DeviceName, Json, as_recipes_name, folder
 from zeuxis.cli.output import duration, emit, note, say
-from zeuxis.cli.progress import Progress
+from zeuxis.cli.stopping import training_progress
 from zeuxis.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def reproduce(
     else:
         with as_recipes_name((recipe,), f"zeuxis data {plan.data} does"):
             note(foretold(forecast(plan, [*folders(plan, seeds=chosen).values()], device)))
-            with Progress() as progress:
+            with training_progress() as progress:
                 found = work(plan, out=out, seeds=chosen, device=device, replace=replace, report=progress)
     if as_json:
         emit(found)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,7 +36,7 @@ from zeuxis.cli.options import (
     recipe_of,
 )
 from zeuxis.cli.output import duration, emit, note, say
-from zeuxis.cli.progress import Progress
+from zeuxis.cli.stopping import training_progress
 from zeuxis.conditions import Field
 from zeuxis.data.unpaired_name import ARROW
 from zeuxis.errors import UsageError, exit_code_of
@@ -191,7 +189,6 @@ def play(
     from zeuxis.api.functions import train as work
     from zeuxis.api.live import progress_line
     from zeuxis.api.runs import StopTraining
-    from zeuxis.training.signals import leaving
 
     unread: BrokenPipeError | None = None
 
@@ -204,7 +201,7 @@ def play(
             unread = error
             raise StopTraining from None
 
-    with Progress() as progress, leaving(stops_soon, partial(left, progress)):
+    with training_progress() as progress:
         run = work(
             plan,
             out=out,
@@ -251,18 +248,6 @@ def play(
         say(_next(run.recipe.system, run.folder, run.model.needs))
     if run.stopped:
         raise typer.Exit(exit_code_of(run.stopped))
-
-
-def stops_soon(by: str) -> None:
-    """Say that a signal was heard: what it brings about may take a while."""
-    note(f"note: {by}: saves after this iteration and stops; Ctrl-C again leaves at once, and saves nothing")
-
-
-def left(progress: Progress, kept: str) -> None:
-    """End this process in the midst of its work, which a second Ctrl-C asked for; nothing half written has a name."""
-    progress.abandon()
-    note(f"zeuxis: stopped by SIGINT, given again: {kept}")
-    os._exit(exit_code_of("SIGINT"))
 
 
 def _next(system: str, folder: Path, needed: Sequence[Field] = ()) -> str:
