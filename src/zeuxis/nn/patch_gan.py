@@ -105,7 +105,7 @@ def must_fit_patches(shape: Shape, layers: int) -> None:
     side = min(shape.height, shape.width)
     if map_side(side, layers) < 1:
         able = [str(fewer) for fewer in range(1, layers) if map_side(side, fewer) > 0]
-        mend = f"give {' or '.join(able)} layers" if able else "set size to 8 or more"
+        mend = f"set layers to {' or '.join(able)}" if able else "set size to 8 or more"
         raise UsageError(f"a critic of {layers} layers has no room in pictures of {shape.width}x{shape.height}: {mend}")
 
 
