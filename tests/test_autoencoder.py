@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 from zeuxis.batch import Batch, Condition, Shape
-from zeuxis.errors import UnknownName, Unsupported
+from zeuxis.catalog.build import build
+from zeuxis.errors import UnknownName, Unsupported, UsageError
 from zeuxis.game import Player, System, Turn, play_round
 from zeuxis.rng import ImageRng, Stream
+from zeuxis.spec import DataSpec
 from zeuxis.systems.autoencoder.kl_autoencoder import KLAutoencoder
 from zeuxis.systems.autoencoder.vae import VAE
 from zeuxis.systems.autoencoder.vqgan import VQGAN
@@ -310,6 +312,38 @@ def test_the_perceptual_loss_takes_any_system_that_encodes():
 def test_vqgan_refuses_sides_that_its_factor_does_not_divide():
     with pytest.raises(Unsupported, match="factor of 16"):
         VQGAN(Shape(3, 40, 40))
+
+
+@pytest.mark.parametrize("kind", [VQGAN, KLAutoencoder])
+def test_a_critic_that_could_not_enter_is_told_of_before_the_first_round(kind: type[System]):
+    small = {"width": 32, "multiples": (1, 1), "blocks": 1, "ndf": 4}
+    with pytest.raises(UsageError, match="critic of 3 layers has no room in pictures of 24x16: set layers to 1 or 2"):
+        kind(Shape(1, 16, 24), layers=3, critic_start=0.5, **small).players()
+    kind(Shape(1, 16, 24), layers=3, critic_start=1.0, **small).players()  # it never enters
+    room = kind(Shape(1, 16, 24), layers=2, **small)
+    assert room.critic(torch.zeros(2, 1, 16, 24)).shape == (2, 1, 2, 4)
+    with pytest.raises(UsageError, match=r"critic_start is 50001: give a share of the budget.* not a number of steps"):
+        kind(Shape(1, 16, 24), layers=2, critic_start=50_001, **small).players()
+
+
+@pytest.mark.parametrize(
+    ("system", "option", "value"),
+    [
+        ("vae", "importance", 0),
+        ("intro-vae", "margin", -1.0),
+        ("intro-vae", "alpha", -0.5),
+        ("vae-gan", "gamma", math.nan),
+        ("vq-vae", "halvings", 0),
+        ("vq-vae", "beta", -0.25),
+        ("vq-vae-2", "blocks", -1),
+        ("vqgan", "adversarial", -0.8),
+        ("vqgan", "blocks", 0),
+        ("kl-autoencoder", "kl", math.inf),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_refused_by_name(system: str, option: str, value: float):
+    with pytest.raises(UsageError, match=f"{option} is {value:g}: give [01] or more"):
+        build(system, DataSpec(SHAPE), {option: value})
 
 
 @pytest.mark.parametrize(("codes", "total"), [(1024, 72_141_699), (16384, 76_073_859)])

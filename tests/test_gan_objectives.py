@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from zeuxis.batch import Batch, Shape
+from zeuxis.catalog.build import build
 from zeuxis.catalog.listing import system_class
 from zeuxis.data.batches import Batches
 from zeuxis.errors import UsageError
@@ -22,6 +23,7 @@ from zeuxis.losses.penalty import dragan
 from zeuxis.nn.lucic import LucicAutoencoder, LucicCritic, LucicGenerator
 from zeuxis.recipe import Train, load_recipe
 from zeuxis.rng import Stream
+from zeuxis.spec import DataSpec
 from zeuxis.systems.adversarial.began import BEGAN
 from zeuxis.systems.adversarial.dragan import DRAGAN
 from zeuxis.systems.adversarial.ebgan import EBGAN
@@ -61,6 +63,26 @@ def logits_of(system: System, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 def count(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
+
+
+@pytest.mark.parametrize(
+    ("system", "option", "value", "mend"),
+    [
+        ("began", "gamma", 1.5, "from 0 to 1"),
+        ("began", "rate", -1e-3, "0 or more"),
+        ("ebgan", "margin", -1.0, "0 or more"),
+        ("ebgan", "repel", math.nan, "0 or more"),
+        ("gan", "keep_input", 0.0, "above 0"),
+        ("gan", "keep_hidden", 1.5, "1 for always"),
+        ("wgan-gp", "penalty", math.inf, "0 or more"),
+        ("r3gan", "blocks", 0, "1 or more"),
+        ("stylegan2", "clamp", 0.0, "such as 256"),
+        ("stylegan3-t", "blur", math.inf, "from 0 to"),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_refused_by_name(system: str, option: str, value: float, mend: str) -> None:
+    with pytest.raises(UsageError, match=f"{option} is {value:g}: .*{mend}"):
+        build(system, DataSpec(Shape(1, 32, 32)), {option: value})
 
 
 # -- the networks -----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from zeuxis.batch import Shape
 from zeuxis.catalog.build import build
 from zeuxis.editing.projection import Projecting, projected
 from zeuxis.errors import TrainingStopped, Unsupported, UsageError
+from zeuxis.nn.within import within
 from zeuxis.provenance.record import read_record
 from zeuxis.rng import Stream
 from zeuxis.spec import DataSpec
@@ -72,6 +74,26 @@ def test_the_latent_of_a_linear_generator_is_found_and_what_it_is_told_stays() -
 
     assert torch.allclose(search(0, 200), wanted, atol=0.05)
     assert torch.equal(search(0, 5), search(0, 5)) and not torch.equal(search(0, 5), search(1, 5))
+
+
+def test_what_is_too_bright_at_first_is_found_all_the_same() -> None:
+    """Under a plain clamp nothing would have a gradient, and the search would stay where it began."""
+    aim = torch.tensor([0.5, -0.5, 1.0])
+    started = torch.tensor([3.0, 3.0, 3.0])
+
+    def search(decode: Callable[[Tensor], Tensor]) -> Tensor:
+        return projected(decode, lambda x: (x - aim).square().mean(), started, 0.0, Stream(0), Projecting(100))
+
+    assert torch.equal(search(lambda z: z.clamp(-1, 1)), started)
+    assert torch.allclose(within(search(within)), aim, atol=0.05)
+
+
+def test_pictures_beyond_their_range_are_only_led_back_into_it() -> None:
+    x = torch.tensor([-2.0, -2.0, 0.3, 2.0, 2.0], requires_grad=True)
+    y = within(x)
+    assert y.tolist() == pytest.approx([-1.0, -1.0, 0.3, 1.0, 1.0])
+    y.backward(torch.tensor([1.0, -1.0, 1.0, 1.0, -1.0]))
+    assert x.grad is not None and x.grad.tolist() == [0.0, -1.0, 1.0, 1.0, 0.0]
 
 
 def test_rate_and_noise_are_those_of_appendix_d() -> None:

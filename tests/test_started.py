@@ -10,7 +10,7 @@ import torch
 
 from zeuxis.api import functions
 from zeuxis.api.few import VARIED_BELOW, few_pictures, unseen_classes, varied_where_few
-from zeuxis.api.suited import not_learnt, sized_by_start, suited
+from zeuxis.api.suited import not_learnt, sized_by_start, suited, suited_to_start
 from zeuxis.batch import Shape
 from zeuxis.catalog.build import build
 from zeuxis.catalog.weights import start_from
@@ -70,6 +70,21 @@ def test_why_a_model_cannot_be_started_from(tmp_path: Path, theirs: DataSpec, mi
     start = kept(tmp_path, theirs, condition=conditions[0])
     with pytest.raises(WeightsError, match=told):
         start_from(build("stylegan2", mine, {**TINY, "condition": conditions[1]}), start)
+
+
+def test_a_discriminator_that_has_learnt_sees_sharply_from_the_first() -> None:
+    """As the authors' program does when it resumes from a network."""
+    recipe = with_overrides(load_recipe("stylegan3-r"), ["train.start=mine"])
+    changed, line = suited_to_start(recipe)
+    assert line is not None and line.startswith("model.blur = 0.0, as suits a start from mine")
+    assert changed.model == recipe.model | {"blur": 0.0} and suited_to_start(changed) == (changed, None)
+    for name, changes in (
+        ("stylegan3-r", []),
+        ("stylegan3-r", ["train.start=mine", "model.blur=2"]),
+        ("stylegan3-t", ["train.start=mine"]),
+    ):
+        other = with_overrides(load_recipe(name), changes)
+        assert suited_to_start(other) == (other, None)
 
 
 # -- what else a recipe leaves to the data -----------------------------------------------------------------

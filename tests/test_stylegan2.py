@@ -319,6 +319,12 @@ def test_a_lazy_penalty_counts_for_the_rounds_that_it_was_left_out() -> None:
     torch.testing.assert_close(one.flatten(turns[0]), 2 * turns[0].notes["r1"])
 
 
+def test_path_lengths_of_codes_that_no_mapping_makes() -> None:
+    bare = StyleGAN2(COLOUR, **(SMALL | {"mapping": 0}))
+    bare.smooth(Turn(Batch(picture()), Stream(3), 0, 0.0)).backward()
+    assert all(p.grad is not None for p in bare.generator.synthesis.blocks[0].conv1.affine.parameters())
+
+
 @pytest.mark.parametrize("move", ["generate", "smooth", "flatten"])
 def test_losses_in_half_precision_are_those_in_full(move: str) -> None:
     """Of the penalties the second derivatives, too."""

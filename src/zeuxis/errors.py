@@ -137,7 +137,7 @@ def lookup(kind: str, name: str, table: Mapping[str, T]) -> T:
 def must_be_within(least: float, most: float = math.inf, /, **options: float) -> None:
     """Raise :class:`UsageError` for the first of ``options``, by its name, that is not from ``least`` to ``most``."""
     for name, value in options.items():
-        if not least <= value <= most:  # nor is what is no number
+        if not (least <= value <= most and math.isfinite(value)):  # nor is what is no number
             wanted = f"{least:g} or more" if most == math.inf else f"a number from {least:g} to {most:g}"
             raise UsageError(f"{name} is {value:g}: give {wanted}")
 

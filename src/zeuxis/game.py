@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import takewhile
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Self
 
 import torch
@@ -239,6 +240,7 @@ class System(Verbs):
     distils: bool = False  # it learns what a system that it is given makes, whatever the pictures are
     started_parts: frozenset[str] = frozenset()  # networks that training may start from alone, all else being fresh
     started_keys: tuple[str, ...] = ()  # keywords that size its networks, taken from a model that training starts from
+    started_with: Mapping[str, Any] = MappingProxyType({})  # keywords that suit a start from a model of its own kind
     caption_limit: CaptionLimit | None = None  # None: it reads captions of any length, or none
     draw_batch: int | None = None  # how many images at a time it draws fastest; None: as many as the device suggests
 

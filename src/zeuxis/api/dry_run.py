@@ -15,7 +15,7 @@ from torch import Tensor
 from zeuxis.api.few import varied_where_few
 from zeuxis.api.going_on import place
 from zeuxis.api.pictures import panes, sheet, to_pil
-from zeuxis.api.suited import not_learnt, sized_by_start, suited
+from zeuxis.api.suited import not_learnt, sized_by_start, suited, suited_to_start
 from zeuxis.batch import Batch, Shape
 from zeuxis.catalog.assemble import build_for
 from zeuxis.catalog.weights import start_from
@@ -135,6 +135,7 @@ def dry_run(
     source = subset(augmented(data.open(recipe.size, "train", recipe.fit), recipe.augment), recipe.subset)
     recipe, line = suited(recipe, source) if suit else (recipe, None)
     line = line or (not_learnt(recipe, source) if suit else None)
+    recipe, _ = suited_to_start(recipe) if suit else (recipe, None)
     recipe, varied = varied_where_few(recipe, source) if vary else (recipe, None)
     recipe, _ = sized_by_start(recipe)
     held_out = data.open(recipe.size, "val", recipe.fit)

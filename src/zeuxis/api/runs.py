@@ -25,7 +25,7 @@ from zeuxis.api.model import Model, load
 from zeuxis.api.naming import counted
 from zeuxis.api.page import held_out_curves, loss_curves, shown_html
 from zeuxis.api.pictures import panes, sheet, spread, to_pil
-from zeuxis.api.suited import long_warmup, not_learnt, sized_by_start, suited, too_short
+from zeuxis.api.suited import long_warmup, not_learnt, sized_by_start, suited, suited_to_start, too_short
 from zeuxis.batch import Batch, Shape
 from zeuxis.catalog.assemble import build_for
 from zeuxis.catalog.build import given_models
@@ -160,6 +160,8 @@ def train(
     if suit:
         recipe, line = suited(recipe, source)
         says(line or not_learnt(recipe, source))
+        recipe, line = suited_to_start(recipe)
+        says(line)
     if vary:
         recipe, line = varied_where_few(recipe, source)
         says(line)

@@ -90,6 +90,25 @@ def sized_by_start(recipe: Recipe) -> tuple[Recipe, str | None]:
     return recipe.model_copy(update={"model": recipe.model | changed}), f"{told}, as suits a start from {start}"
 
 
+def suited_to_start(recipe: Recipe) -> tuple[Recipe, str | None]:
+    """``recipe`` with what its method does otherwise where it starts from a model, and a line on that.
+
+    What a user chose stays: a value other than that of the recipe of the catalogue.
+    """
+    wanted = system_class(recipe.system).started_with
+    if recipe.train.start is None or not wanted:
+        return recipe, None
+    usual = {name: argument.default for name, argument in model_arguments(entry(recipe.system)).items()}
+    own = usual | (load_recipe(recipe.name).model if recipe.name in recipe_paths() else {})
+    now = usual | recipe.model
+    changed = {key: value for key, value in wanted.items() if now[key] == own[key] != value}
+    if not changed:
+        return recipe, None
+    told = ", ".join(f"model.{key} = {value}" for key, value in changed.items())
+    line = f"{told}, as suits a start from {recipe.train.start} (another value by --set insists)"
+    return recipe.model_copy(update={"model": recipe.model | changed}), line
+
+
 def _sizes_of_start(system: type[System], start: str | Path) -> dict[str, Any]:
     """The keywords that size the networks of the model ``start``, if they are those of ``system``."""
     if not system.started_keys:

@@ -49,6 +49,12 @@ def widths_of(shape: Shape, base: int, most: int) -> list[int]:
     return found
 
 
+def must_be_clamp(clamp: float | None) -> None:
+    """Raise :class:`UsageError` for a bound of activations that leaves nothing of them."""
+    if clamp is not None and not clamp > 0:
+        raise UsageError(f"clamp is {clamp:g}: give the largest size of an activation, such as 256, or leave it out")
+
+
 def unit(x: Tensor) -> Tensor:
     """Each row ``(B, D)`` divided by its root mean square."""
     return x * (x.square().mean(1, keepdim=True) + EPSILON).rsqrt()

@@ -17,7 +17,7 @@ from zeuxis.batch import Shape
 from zeuxis.errors import UsageError
 from zeuxis.game import Player, Turn
 from zeuxis.nn.lowpass import blurred
-from zeuxis.nn.stylegan2 import StyleDiscriminator, StyleGenerator, StyleMapping
+from zeuxis.nn.stylegan2 import StyleDiscriminator, StyleGenerator, StyleMapping, must_be_clamp
 from zeuxis.nn.stylegan3 import AliasFreeSynthesis
 from zeuxis.rng import Rng
 from zeuxis.systems.adversarial._style_space import classes_told
@@ -68,11 +68,13 @@ class AliasFreeGame(StyleGame):
         judge_lr: float = 2e-3,
     ) -> None:
         known = classes_told(condition, classes)
+        must_be_clamp(clamp)
         super().__init__(shape, nz=nz, classes=known, gamma=gamma, r1_every=r1_every, mean_decay=mean_decay, lr=lr)
-        if fade < 1 or half_life <= 0:
+        if fade < 1 or not half_life > 0:
             raise UsageError(f"fade is {fade} and half_life {half_life:g}: the one is 1 or more, the other above 0")
-        if blur is not None and blur < 0:
-            raise UsageError(f"blur is {blur:g}: it counts pixels, 0 or more; 0 leaves it out")
+        most = max(self.shape.height, BLUR)
+        if blur is not None and not 0 <= blur <= most:
+            raise UsageError(f"blur is {blur:g}: it counts pixels, from 0 to {most:g} here; 0 leaves it out")
         self.fade, self.half_life, self.judge_lr = fade, half_life, judge_lr
         self.blur = (BLUR if self.turns else 0.0) if blur is None else blur
         # First, for it says what sides there are.

@@ -18,7 +18,7 @@ from zeuxis.batch import Batch, Shape
 from zeuxis.errors import UsageError, must_be_within
 from zeuxis.game import Move, Player, Turn
 from zeuxis.losses.path_length import path_length_penalty, path_lengths
-from zeuxis.nn.stylegan2 import StyleDiscriminator, StyleGenerator, StyleMapping, StyleSynthesis
+from zeuxis.nn.stylegan2 import StyleDiscriminator, StyleGenerator, StyleMapping, StyleSynthesis, must_be_clamp
 from zeuxis.rng import Rng
 from zeuxis.systems.adversarial._style_space import classes_told
 from zeuxis.systems.adversarial._styles import StyleGame
@@ -60,6 +60,7 @@ class PathLengthGame(StyleGame):
         lr: float = 2e-3,
     ) -> None:
         known = classes_told(condition, classes)
+        must_be_clamp(clamp)
         super().__init__(shape, nz=nz, classes=known, gamma=gamma, r1_every=r1_every, mean_decay=mean_decay, lr=lr)
         must_be_within(0, path_weight=path_weight)
         must_be_within(0, 1, mixing=mixing)
@@ -93,6 +94,8 @@ class PathLengthGame(StyleGame):
         """E(|J_w^T y| - a)^2 (Eq. 4), on half the batch."""
         half = turn.batch[: max(1, len(turn.batch) // SHRINK)]
         codes = self.codes_of(turn, half)
+        if not codes.requires_grad:  # a mapping of no layers learns nothing
+            codes = codes.detach().requires_grad_()
         lengths = path_lengths(self.made(codes, turn), codes, turn.rng)  # (B / 2,)
         turn.memo["lengths"] = lengths.detach()
         penalty = path_length_penalty(lengths, self.path_mean, PATH_DECAY)

@@ -21,6 +21,7 @@ from zeuxis.errors import Unsupported, UsageError, lookup
 from zeuxis.game import System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.nn.stylegan2 import StyleGenerator
+from zeuxis.nn.within import within
 from zeuxis.rng import ImageRng, Rng
 
 
@@ -106,7 +107,7 @@ class StyleSpace(System, ABC):
                 f"a latent z has {self.nz} numbers here, and this {latent.shape[1]}: of a style code w, the same for "
                 f"all layers, give w[:, None].expand(-1, {self.style_layers}, -1)"
             )
-        return self.still(self.styles(latent) if latent.ndim == 2 else latent).clamp(-1, 1)
+        return within(self.still(self.styles(latent) if latent.ndim == 2 else latent))
 
 
 class ToldDiscriminator(nn.Module):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zeuxis.batch import Shape
 from zeuxis.card import Card
+from zeuxis.errors import must_be_within
 from zeuxis.game import Turn
 from zeuxis.nn.lucic import LucicAutoencoder
 from zeuxis.systems.adversarial._two_players import TwoPlayers
@@ -60,6 +61,8 @@ class BEGAN(TwoPlayers):
         betas: tuple[float, float] = (0.5, 0.999),
     ) -> None:
         super().__init__(shape, nz=nz, width=width, critic_steps=critic_steps, lr=lr, betas=betas)
+        must_be_within(0, 1, gamma=gamma)
+        must_be_within(0, rate=rate)
         self.gamma, self.rate = gamma, rate
         self.critic = LucicAutoencoder(self.shape, width=width)
         self.register_buffer("k", torch.zeros(()))  # k_0

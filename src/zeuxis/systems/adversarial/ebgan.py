@@ -11,6 +11,7 @@ from torch import Tensor
 
 from zeuxis.batch import Shape
 from zeuxis.card import Card
+from zeuxis.errors import must_be_within
 from zeuxis.game import Turn
 from zeuxis.losses.adversarial import EnergyMargin, pull_away
 from zeuxis.nn.lucic import LucicAutoencoder
@@ -57,6 +58,7 @@ class EBGAN(TwoPlayers):
         betas: tuple[float, float] = (0.5, 0.999),
     ) -> None:
         super().__init__(shape, nz=nz, width=width, critic_steps=critic_steps, lr=lr, betas=betas)
+        must_be_within(0, margin=margin, repel=repel)
         self.repel = repel
         self.critic = LucicAutoencoder(self.shape, width=width)
         self.loss = EnergyMargin(margin)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from zeuxis.batch import Condition, Shape
 from zeuxis.card import Card
-from zeuxis.errors import lookup, must_be_within
+from zeuxis.errors import UsageError, lookup, must_be_within
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.knobs import Sampling
 from zeuxis.losses.adversarial import Minimax, NonSaturating
@@ -91,6 +91,11 @@ class GAN(System):
         super().__init__()
         must_be_within(0, r1=r1)
         must_be_within(1, critic_steps=critic_steps)
+        for name, keep in (("keep_input", keep_input), ("keep_hidden", keep_hidden)):
+            if not 0 < keep <= 1:
+                raise UsageError(
+                    f"{name} is {keep:g}: give how often dropout leaves a number, above 0, and 1 for always"
+                )
         self.shape = Shape(*shape)
         self.nz, self.critic_steps, self.lr, self.momentum = nz, critic_steps, lr, momentum
         self.from_black, self.r1 = from_black, r1

@@ -22,6 +22,7 @@ from zeuxis.losses.adversarial import Wasserstein
 from zeuxis.losses.penalty import gradient_penalty
 from zeuxis.nn.growing import Growth, brought_to, seen_at
 from zeuxis.nn.progressive import ProgressiveDiscriminator, ProgressiveGenerator
+from zeuxis.nn.within import within
 from zeuxis.rng import ImageRng
 
 
@@ -144,4 +145,4 @@ class ProGAN(System):
     def decode(self, latent: Tensor) -> Tensor:
         """Pictures ``(B, C, H, W)`` in [-1, 1] from latents ``(B, nz)``, as fine as it has grown."""
         image = self.generator(latent, float(self.level)).float()
-        return brought_to(image, self.shape.height).clamp(-1, 1)
+        return within(brought_to(image, self.shape.height))

@@ -23,6 +23,7 @@ from zeuxis.losses.adversarial import Relativistic
 from zeuxis.losses.penalty import judged, zero_centred
 from zeuxis.nn.condition_vector import ClassVector
 from zeuxis.nn.r3gan import R3Discriminator, R3Generator
+from zeuxis.nn.within import within
 from zeuxis.rng import ImageRng
 
 
@@ -75,6 +76,7 @@ class R3GAN(System):
         betas: tuple[float, float] = (0.0, 0.9),
     ) -> None:
         super().__init__()
+        must_be_within(1, blocks=blocks)
         must_be_within(0, gamma=gamma, gamma_end=gamma if gamma_end is None else gamma_end)
         self.shape = Shape(*shape)
         labelled = lookup("condition", condition, {"none": False, "label": True})
@@ -145,4 +147,4 @@ class R3GAN(System):
         """Pictures ``(B, C, H, W)`` in [-1, 1] of what :meth:`draw_latents` makes."""
         z, y = latent[:, : self.nz], latent[:, self.nz :] if self.told_in_latent else None
         image: Tensor = self.generator(z, y)
-        return image.float().clamp(-1, 1)
+        return within(image.float())

@@ -7,6 +7,8 @@ it shares, and :mod:`zeuxis.nn.stylegan3`, the generator.
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from zeuxis.card import Card
 from zeuxis.systems.adversarial._alias_free import AliasFreeGame
 
@@ -41,6 +43,7 @@ class StyleGAN3R(AliasFreeGame):
     """
 
     turns = True
+    started_with = MappingProxyType({"blur": 0.0})  # a discriminator that has learnt needs no easy beginning
     card = Card(
         "stylegan3-r",
         title="StyleGAN3-R",

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from zeuxis.batch import Shape
+from zeuxis.errors import UsageError, must_be_within
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.losses.adversarial import Hinge
 from zeuxis.losses.reconstruction import l1, l2
 from zeuxis.nn.autoencoder import Decoder, Encoder
-from zeuxis.nn.patch_gan import PatchCritic
+from zeuxis.nn.patch_gan import PatchCritic, must_fit_patches
 from zeuxis.nn.shared_pass import shared_pass
 from zeuxis.nn.strided import code_map
 
@@ -26,7 +27,8 @@ class FirstStage(System, ABC):
     """Two players, the autoencoder and a critic that starts late.
 
     A subclass builds ``encoder``, ``decoder`` and ``critic`` and what it has between the first two, names
-    its players by :meth:`players_of`, and implements :meth:`rebuild`. ``levels`` is how many the networks have.
+    its players by :meth:`players_of`, and implements :meth:`rebuild`. ``levels`` is how many the networks have,
+    of ``blocks`` residual blocks each, ``layers`` how many strided convolutions the critic.
     """
 
     encoder: Encoder
@@ -38,6 +40,8 @@ class FirstStage(System, ABC):
         shape: Shape,
         levels: int,
         *,
+        blocks: int,
+        layers: int,
         critic_start: float,
         adversarial: float,
         perceptual: float,
@@ -45,7 +49,10 @@ class FirstStage(System, ABC):
     ) -> None:
         super().__init__()
         self.shape = Shape(*shape)
-        self.critic_start, self.adversarial, self.perceptual = critic_start, adversarial, perceptual
+        must_be_within(0, adversarial=adversarial, perceptual=perceptual)
+        must_be_within(1, blocks=blocks)
+        self.critic_layers, self.critic_start = layers, critic_start
+        self.adversarial, self.perceptual = adversarial, perceptual
         code_map(self.shape, levels - 1)
         self.stride = 2 ** (levels - 1) if features is None else None  # a feature network may be made for one shape
         self.loss = Hinge()
@@ -58,7 +65,18 @@ class FirstStage(System, ABC):
         """The pictures of ``turn`` after coding, ``(B, C, H, W)`` float32, and the loss of their code (a scalar)."""
 
     def players_of(self, *ours: nn.Module) -> tuple[Player, Player]:
-        """The autoencoder, of these networks, and the critic."""
+        """The autoencoder, of these networks, and the critic.
+
+        Raises :class:`UsageError`, at the beginning of a training and not where the critic enters, for one that never
+        would or that has no room.
+        """
+        if not 0 <= self.critic_start <= 1:
+            raise UsageError(
+                f"critic_start is {self.critic_start:g}: give a share of the budget, from 0 to 1 (1: never), and not a"
+                " number of steps"
+            )
+        if self.critic_start < 1:
+            must_fit_patches(self.shape, self.critic_layers)
         lr = 12 * 4.5e-6  # 4.5e-6 for each image of the published batch of 12
         return (
             Player("autoencoder", ours, lr=lr, betas=(0.5, 0.9)),

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from zeuxis.distributions.bernoulli import Bernoulli
 from zeuxis.distributions.normal import Normal
 from zeuxis.errors import lookup
+from zeuxis.nn.within import within
 
 
 class BernoulliPixels(nn.Module):
@@ -70,7 +71,7 @@ class GaussianPixels(nn.Module):
 
     def mean(self, output: Tensor) -> Tensor:
         """The mean of p(x|z), clamped to [-1, 1]."""
-        return output.clamp(-1, 1)
+        return within(output)
 
 
 Pixels = BernoulliPixels | GaussianPixels

@@ -12,6 +12,7 @@ from zeuxis.batch import Shape
 from zeuxis.card import Card
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
+from zeuxis.nn.within import within
 
 
 class Autoencoder(System):
@@ -67,4 +68,4 @@ class Autoencoder(System):
     def decode(self, latent: Tensor) -> Tensor:
         """Images ``(B, C, H, W)``, clamped to [-1, 1]."""
         image: Tensor = self.decoder(latent).float()
-        return image.clamp(-1, 1)
+        return within(image)

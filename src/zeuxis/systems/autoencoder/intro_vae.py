@@ -19,6 +19,7 @@ from torch.nn.functional import relu
 from zeuxis.batch import Shape
 from zeuxis.card import Card
 from zeuxis.distributions.reduce import per_image
+from zeuxis.errors import must_be_within
 from zeuxis.game import Move, Player, Turn
 from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
 from zeuxis.rng import Rng
@@ -75,6 +76,7 @@ class IntroVAE(NormalCode):
         alpha: float = 0.25,
     ) -> None:
         super().__init__()
+        must_be_within(0, reconstruction=reconstruction, negative=negative, margin=margin or 0.0, alpha=alpha)
         self.shape, self.latent = Shape(*shape), latent
         self.reconstruction, self.negative = reconstruction, negative
         self.margin, self.alpha = margin, alpha

@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from zeuxis.batch import Shape
 from zeuxis.card import Card
 from zeuxis.distributions.normal import Normal
+from zeuxis.errors import must_be_within
 from zeuxis.game import Player, System, Turn
 from zeuxis.nn.autoencoder import Decoder, Encoder
 from zeuxis.nn.norm import Norm
 from zeuxis.nn.patch_gan import PatchCritic
+from zeuxis.nn.within import within
 from zeuxis.systems.autoencoder._first_stage import FirstStage
 
 
@@ -82,11 +84,14 @@ class KLAutoencoder(FirstStage):
         super().__init__(
             shape,
             len(multiples),
+            blocks=blocks,
+            layers=layers,
             critic_start=critic_start,
             adversarial=adversarial,
             perceptual=perceptual,
             features=features,
         )
+        must_be_within(0, kl=kl)
         self.kl = kl
         channels, both = self.shape.channels, 2 * latent  # a mean and a log-variance
         self.encoder = Encoder(channels, both, width=width, multiples=multiples, blocks=blocks, attention=attention)
@@ -126,4 +131,4 @@ class KLAutoencoder(FirstStage):
 
     def decode(self, latent: Tensor) -> Tensor:
         """Images ``(B, C, f h, f w)`` in [-1, 1] of latents ``(B, Z, h, w)``."""
-        return self.picture(latent).clamp(-1, 1)
+        return within(self.picture(latent))

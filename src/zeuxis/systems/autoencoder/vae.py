@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zeuxis.batch import Shape
 from zeuxis.card import Card
-from zeuxis.errors import Unsupported
+from zeuxis.errors import Unsupported, must_be_within
 from zeuxis.game import Move, Player, Turn
 from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
 from zeuxis.rng import Rng
@@ -67,6 +67,7 @@ class VAE(NormalCode):
         importance: int = 16,
     ) -> None:
         super().__init__()
+        must_be_within(1, importance=importance)
         self.shape = Shape(*shape)
         self.latent = latent
         self.importance = importance

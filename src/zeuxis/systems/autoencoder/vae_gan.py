@@ -17,6 +17,7 @@ from torch.nn.functional import softplus
 from zeuxis.batch import Shape
 from zeuxis.card import Card
 from zeuxis.distributions.normal import Normal
+from zeuxis.errors import must_be_within
 from zeuxis.game import Move, Player, Turn
 from zeuxis.losses.adversarial import NonSaturating
 from zeuxis.nn.conv_autoencoder import ConvDecoder, ConvEncoder
@@ -76,6 +77,7 @@ class VAEGAN(NormalCode):
         equilibrium: float = 0.68,
     ) -> None:
         super().__init__()
+        must_be_within(0, gamma=gamma, margin=margin or 0.0)
         self.shape, self.latent = Shape(*shape), latent
         self.gamma, self.margin, self.equilibrium = gamma, margin, equilibrium
         self.encoder = ConvEncoder(self.shape, 2 * latent, widths=tuple(widths), hidden=hidden)

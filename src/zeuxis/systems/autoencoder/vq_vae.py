@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Shape
 from zeuxis.card import Card
+from zeuxis.errors import must_be_within
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.losses.reconstruction import l2
 from zeuxis.nn.quantisers import make_quantiser
@@ -74,6 +75,8 @@ class VQVAE(System):
         levels: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
+        must_be_within(1, halvings=halvings)
+        must_be_within(0, blocks=blocks, beta=beta, entropy=entropy)
         self.shape, self.codes = Shape(*shape), codes
         code_map(self.shape, halvings)
         self.stride = 2**halvings

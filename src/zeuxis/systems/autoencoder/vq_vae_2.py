@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zeuxis.batch import Shape
 from zeuxis.card import Card
-from zeuxis.errors import UsageError
+from zeuxis.errors import UsageError, must_be_within
 from zeuxis.game import Move, Player, System, Turn
 from zeuxis.losses.reconstruction import l2
 from zeuxis.nn.quantiser import Quantised
@@ -70,6 +70,7 @@ class VQVAE2(System):
         restart_dead: float = 0.0,
     ) -> None:
         super().__init__()
+        must_be_within(0, blocks=blocks, beta=beta)
         self.shape, self.codes = Shape(*shape), codes
         self.maps = code_map(self.shape, TOP), code_map(self.shape, BOTTOM)  # rows and columns of either
         channels, half, d = self.shape.channels, (width // 2,), code_width

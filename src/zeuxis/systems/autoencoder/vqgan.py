@@ -93,6 +93,8 @@ class VQGAN(FirstStage):
         super().__init__(
             shape,
             len(multiples),
+            blocks=blocks,
+            layers=layers,
             critic_start=critic_start,
             adversarial=adversarial,
             perceptual=perceptual,
