@@ -362,6 +362,7 @@ def test_grids_are_those_of_the_public_schedulers() -> None:
     assert steps_of("linspace", 10, one_more=True) == [999, 899, 799, 699, 599, 500, 400, 300, 200, 100]
     assert steps_of("leading", 10, offset=1, one_more=True) == [901, 811, 721, 631, 541, 451, 361, 271, 181, 91]
     assert steps_of("karras", 10) == [999, 916, 815, 687, 523, 327, 146, 41, 7, 0]
+    assert steps_of("uniform-log-snr", 6) == [999, 757, 413, 103, 11, 0]
     assert steps_of("leading", 10, offset=1, to_zero=False)[-2:] == [1, 0]
     sigmas = VariancePreserving(chain_betas("scaled-linear", 1000, 0.00085, 0.012)).sigmas
     assert float(sigmas[-1]) == pytest.approx(14.6146, abs=1e-4)

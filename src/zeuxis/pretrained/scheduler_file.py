@@ -17,7 +17,9 @@ from zeuxis.diffusion.timesteps import CONSISTENT
 from zeuxis.errors import Unsupported, lookup
 
 CLIP, KARRAS, ZERO_SNR = "clip_sample", "use_karras_sigmas", "rescale_betas_zero_snr"
-_SIGMAS = frozenset({KARRAS, "use_exponential_sigmas", "use_beta_sigmas"})
+EXPONENTIAL = "use_exponential_sigmas"
+LAID = MappingProxyType({KARRAS: "karras", EXPONENTIAL: "uniform-log-snr"})  # spacings by a setting that asks for them
+_SIGMAS = frozenset({*LAID, "use_beta_sigmas"})
 _SOLVER = _SIGMAS | {
     ZERO_SNR, "thresholding", "solver_order", "solver_type", "final_sigmas_type", "use_flow_sigmas",
     "use_dynamic_shifting",
@@ -39,7 +41,7 @@ class PublicScheduler:
     schedule: str = "linear"
     to_zero: bool = True
     clips: bool = False  # whether it clips where a file is silent
-    spans: bool = False  # whether Karras' levels span its whole chain, whatever the spacing
+    spans: bool = False  # whether the levels of :data:`LAID` span its whole chain, whatever the spacing
 
 
 SCHEDULERS = (  # of one sampler that one is written whose own spacing it is, otherwise the first
@@ -98,7 +100,6 @@ IDLE: Mapping[str, tuple[Any, ...]] = MappingProxyType(
     {
         CLIP: (False,),
         "thresholding": (False,),
-        "use_exponential_sigmas": (False, None),
         "use_beta_sigmas": (False, None),
         "use_flow_sigmas": (False, None),
         "use_lu_lambdas": (False, None),
@@ -139,7 +140,10 @@ def read_scheduler(file: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, 
     if zero_snr and predicts != "v":
         raise Unsupported(f"its scheduler has zero terminal SNR with a prediction of {predicts}: only v can have that")
     spacing = lookup("timestep_spacing", str(file.get("timestep_spacing", known.spacing)), SPACINGS)
-    karras = KARRAS in known.knows and bool(file.get(KARRAS))
+    asked = [key for key in LAID if key in known.knows and file.get(key)]
+    if len(asked) > 1:
+        raise Unsupported(f"its scheduler has both {' and '.join(asked)}: leave one of them, they lay the same levels")
+    laid = LAID[asked[0]] if asked else spacing
     chain = _whole(file, "num_train_timesteps", 1000, 1, MOST_STEPS)
     return {
         "chain": chain,
@@ -148,11 +152,11 @@ def read_scheduler(file: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, 
         "beta_last": _number(file, "beta_end", known.betas[1], *BETAS),
         "zero_snr": zero_snr,
         "predicts": predicts,
-        "spacing": "karras" if karras else spacing,
+        "spacing": laid,
         "offset": _whole(file, "steps_offset", 0, 0, chain - 1),
         "to_zero": bool(file.get("set_alpha_to_one", known.to_zero)),
         "sampler": known.sampler,
-    }, tuple(_notes(known, file, karras and spacing != "linspace"))
+    }, tuple(_notes(known, file, bool(asked) and spacing != "linspace"))
 
 
 def _number(file: Mapping[str, Any], key: str, usual: float, least: float, most: float) -> float:
@@ -196,12 +200,12 @@ def _notes(known: PublicScheduler, file: Mapping[str, Any], narrower: bool) -> l
         notes.append(f"its scheduler {known.name} does not say {CLIP}, so that it clips: latents are not clipped here")
     if narrower and not known.spans:
         notes.append(
-            f"its scheduler {known.name} lays Karras' levels between those of its timestep_spacing: here they span the "
-            "whole chain"
+            f"its scheduler {known.name} lays Karras' or even levels between those of its timestep_spacing: here they "
+            "span the whole chain"
         )
     left = [
         key
-        for key, idle in {**IDLE, KARRAS: (False, None), ZERO_SNR: (False, None)}.items()
+        for key, idle in {**IDLE, **dict.fromkeys((*LAID, ZERO_SNR), (False, None))}.items()
         if key in file and key not in known.knows and file[key] not in idle
     ]
     # What other classes left there is common (SDXL's own file has some), and harmless where it says nothing.
@@ -216,14 +220,15 @@ def write_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises :class:`Unsupported` for a sampler without a public name, and for what the public scheduler of its name does
     not have.
     """
-    sampler, karras = str(config["sampler"]), config["spacing"] == "karras"
+    sampler, chosen = str(config["sampler"]), {key: config["spacing"] == spacing for key, spacing in LAID.items()}
     able = [each for each in SCHEDULERS if each.sampler == sampler]
     if not able:
         names = ", ".join(dict.fromkeys(each.sampler for each in SCHEDULERS))
         raise Unsupported(f"sampler '{sampler}' has no public scheduler: those that have one are {names}")
     known = next((each for each in able if each.spacing == config["spacing"]), able[0])
-    for key, wanted, what in ((KARRAS, karras, "spacing 'karras'"), (ZERO_SNR, config["zero_snr"], "zero_snr")):
-        if wanted and key not in known.knows:
+    chosen |= {CLIP: False, ZERO_SNR: config["zero_snr"]}
+    for key, what in (*((key, f"spacing '{spacing}'") for key, spacing in LAID.items()), (ZERO_SNR, "zero_snr")):
+        if chosen[key] and key not in known.knows:
             others = ", ".join(dict.fromkeys(each.sampler for each in SCHEDULERS if key in each.knows))
             raise Unsupported(f"{what} with sampler '{sampler}': {known.name} does not have that; {others} do")
     file = {
@@ -233,13 +238,12 @@ def write_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
         "beta_start": config["beta_first"],
         "beta_end": config["beta_last"],
         "prediction_type": _public("predicts", config, PREDICTIONS),
-        # Karras' levels span the whole chain here: "linspace", from its last step to its first, has them do so there.
-        "timestep_spacing": "linspace" if karras else _public("spacing", config, SPACINGS),
+        # Such levels span the whole chain here: "linspace", from its last step to its first, has them do so there.
+        "timestep_spacing": "linspace" if any(chosen[key] for key in LAID) else _public("spacing", config, SPACINGS),
         "steps_offset": config["offset"],
         "set_alpha_to_one": config["to_zero"],  # DDIM's alone; others keep it for the user who takes DDIM after all
         **known.settings,
     }
-    chosen = {CLIP: False, KARRAS: karras, ZERO_SNR: config["zero_snr"]}
     return file | {key: value for key, value in chosen.items() if key in known.knows}
 
 

@@ -27,7 +27,7 @@ from zeuxis.knobs import COMMON
 from zeuxis.pretrained.upscalers import UPSCALERS, Upscaler, wheel_folder
 from zeuxis.provenance.parameters import parameters, read_parameters
 from zeuxis.provenance.record import read_record
-from zeuxis.sampler_names import called
+from zeuxis.sampler_names import called, laid
 from zeuxis.studio.error_handlers import JobFailed
 from zeuxis.studio.limits import MOST_GIVEN, MOST_PICTURES
 from zeuxis.studio.models import KnownModel, known_models, model_called
@@ -56,10 +56,15 @@ SAMPLERS: Mapping[str, str] = {  # what the web UI calls them, and we
     "UniPC": "unipc",
     "LCM": "lcm",
 }
-SCHEDULERS: Mapping[str, str] = {
-    "karras": "karras",
-    "exponential": "uniform-log-snr",
-    "uniform": "linspace",
+SCHEDULERS: Mapping[str, str] = {  # by the web UI's names, what it shows for them
+    "uniform": "Uniform",
+    "karras": "Karras",
+    "exponential": "Exponential",
+    "polyexponential": "Polyexponential",
+    "sgm_uniform": "SGM Uniform",
+    "simple": "Simple",
+    "normal": "Normal",
+    "ddim": "DDIM",
 }
 UNSAID: Mapping[str, tuple[Any, ...]] = {  # what the client sends where its user said nothing
     "steps": (None, 20),
@@ -80,7 +85,15 @@ KNOBS: Mapping[str, str] = {  # a field, and the knob that it turns
     "s_churn": "churn",
 }
 OLDER_DEFAULT = "Euler"  # of ``sampler_index``, where its user said nothing
-NOT_HERE = ("enable_hr", "restore_faces", "tiling", "script_name", "styles", "subseed_strength")
+NOT_HERE: Mapping[str, tuple[Any, ...]] = {  # what would change the picture, and the values that mean that it does not
+    **dict.fromkeys(("enable_hr", "restore_faces", "tiling", "styles", "subseed_strength"), ()),
+    **dict.fromkeys(("script_name", "refiner_checkpoint"), ("None", "none")),
+    **dict.fromkeys(("s_tmin", "s_min_uncond"), ()),
+    "s_tmax": (999,),
+    "s_noise": (1,),
+    "seed_resize_from_h": (-1,),
+    "seed_resize_from_w": (-1,),
+}
 
 
 class TextToImage(BaseModel):
@@ -204,6 +217,7 @@ def progress(service: TheService) -> dict[str, Any]:
     }
 
 
+@routes.post("/skip")
 @routes.post("/interrupt")
 def interrupt(service: TheService, request: Request) -> dict[str, Any]:
     """Cancel the jobs of this API, and of no other."""
@@ -221,7 +235,7 @@ def samplers() -> list[dict[str, Any]]:
 @routes.get("/schedulers")
 def schedulers() -> list[dict[str, Any]]:
     """How steps are laid, by the web UI's names."""
-    return [{"name": name, "label": name, "aliases": [ours]} for name, ours in SCHEDULERS.items()]
+    return [{"name": name, "label": label, "aliases": [laid(name)]} for name, label in SCHEDULERS.items()]
 
 
 @routes.get("/sd-models")
@@ -262,6 +276,7 @@ def scripts() -> dict[str, list[str]]:
     return {"txt2img": [], "img2img": []}
 
 
+@routes.get("/script-info")
 @routes.get("/latent-upscale-modes")
 @routes.get("/sd-vae")
 @routes.get("/loras")
@@ -274,6 +289,12 @@ def none_here() -> list[dict[str, Any]]:
     return []
 
 
+@routes.get("/cmd-flags")
+def flags() -> dict[str, Any]:
+    """The web UI's program was started with none."""
+    return {}
+
+
 @routes.get("/embeddings")
 def embeddings() -> dict[str, dict[str, Any]]:
     """None, in the form that clients read."""
@@ -281,6 +302,8 @@ def embeddings() -> dict[str, dict[str, Any]]:
 
 
 @routes.post("/refresh-checkpoints")
+@routes.post("/refresh-loras")
+@routes.post("/refresh-vae")
 def refresh() -> None:
     """Nothing is to be done: the runs are looked at whenever they are asked for."""
 
@@ -325,8 +348,8 @@ async def extra_single_image(service: TheService, request: Request, asked: Extra
 async def _drawn(service: Service, request: Request, asked: TextToImage, given: Mapping[str, Any]) -> ImagesMade:
     known = _drawing_model(service, str(asked.override_settings.get(MODEL) or _chosen(request)))
     extra = asked.model_extra or {}
-    for name in NOT_HERE:
-        if extra.get(name):
+    for name, idle in NOT_HERE.items():
+        if extra.get(name) and extra[name] not in idle:
             raise ParameterRefused(name, f"{name} is not known here: leave it out")
     for script, settings in asked.alwayson_scripts.items():
         if any((settings or {}).get("args", [True]) if isinstance(settings, dict) else [True]):
@@ -334,6 +357,8 @@ async def _drawn(service: Service, request: Request, asked: TextToImage, given: 
     condition = {name: each[0] if len(each) == 1 else each for name, each in given.items()}
     if asked.negative_prompt:
         condition["negative"] = asked.negative_prompt
+    if not asked.prompt and "caption" in known.system.card.needs:
+        condition["caption"] = ""  # what the web UI draws of no prompt
     said = (asked.width, asked.height) != (512, 512)
     job = service.submit(
         read_as(
@@ -390,7 +415,7 @@ def _knobs(asked: TextToImage) -> dict[str, Any]:
             beside = {} if named is None else named.knobs
             value = value if named is None else named.sampler
         elif field == "scheduler":
-            value = SCHEDULERS.get(value.casefold(), value)
+            value = laid(value) or value
         elif COMMON[knob].type == "int":
             value = int(value)
         found[knob] = value

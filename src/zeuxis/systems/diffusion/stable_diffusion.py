@@ -81,10 +81,8 @@ class StableDiffusion(System):
         needs={"caption"},
         accepts={"negative", "source", "mask", "control"},
         knobs=(
-            "steps", "guidance", "strength", "eta", "churn",
+            "steps", "guidance", "strength", "eta", "churn", "spacing",
             Knob("sampler", "choice", "how it steps; lcm of latent consistency alone", choices=("lcm",), beside=True),
-            Knob("spacing", "choice", "how the steps are laid on the chain",
-                 choices=("leading", "trailing", "linspace", "karras")),
             Knob("predicts", "choice", "what the network predicts: as its makers trained it", choices=("epsilon", "v")),
             Knob("control_strength", "float", "how much a ControlNet counts; 0 is none", 1.0, least=0, most=2),
             Knob("prompt_weights", "choice", "whose (word:1.3), (word), [word] weigh: captions' that have a number in "
