@@ -24,6 +24,7 @@ from zeuxis.pretrained.scheduler_file import (
     KARRAS,
     LAID,
     SCHEDULERS,
+    STAND_INS,
     ZERO_SNR,
     read_scheduler,
     write_scheduler,
@@ -138,6 +139,17 @@ def test_what_another_class_left_there_is_passed_over_and_said() -> None:
     assert "span the whole chain" in note
     with pytest.raises(Unsupported, match=rf"both {KARRAS} and {EXPONENTIAL}"):
         read_scheduler({"_class_name": "EulerDiscreteScheduler", KARRAS: True, EXPONENTIAL: True})
+
+
+@pytest.mark.parametrize("known", STAND_INS, ids=lambda known: known.name)
+def test_a_solver_that_is_not_here_has_a_stand_in_upon_its_own_chain(known: Any) -> None:
+    file = {"_class_name": known.name, "beta_start": 0.0009, "prediction_type": "v_prediction", KARRAS: True}
+    read, (note, *_) = read_scheduler(file)
+    assert (read["sampler"], read["spacing"], read["predicts"]) == (known.sampler, "karras", "v")
+    assert read["beta_first"] == 0.0009 and read["beta_last"] == known.betas[1]
+    assert f"{known.name} is not here: {known.sampler} stands in for it" in note and known.sampler in SAMPLERS
+    with pytest.raises(Unsupported, match="use_beta_sigmas = True"):
+        read_scheduler({**file, "use_beta_sigmas": True})
 
 
 @pytest.mark.parametrize("known", SCHEDULERS, ids=lambda known: known.sampler)

@@ -24,6 +24,7 @@ _SOLVER = _SIGMAS | {
     ZERO_SNR, "thresholding", "solver_order", "solver_type", "final_sigmas_type", "use_flow_sigmas",
     "use_dynamic_shifting",
 }  # fmt: skip
+_FLOWS = _SIGMAS | {"thresholding", "use_flow_sigmas", "use_dynamic_shifting"}
 _DPM = _SOLVER | {"algorithm_type", "use_lu_lambdas", "euler_at_final", "lambda_min_clipped", "variance_type"}
 _UNIPC = _SOLVER | {"predict_x0", "disable_corrector", "solver_p", "sigma_min", "sigma_max", "shift_terminal"}
 
@@ -90,6 +91,14 @@ SCHEDULERS = (  # of one sampler that one is written whose own spacing it is, ot
     PublicScheduler("UniPCMultistepScheduler", "unipc", "linspace", _UNIPC, {"solver_order": 2}, spans=True),
     PublicScheduler("UniPCMultistepScheduler", "unipc-3", "linspace", _UNIPC, {"solver_order": 3}, spans=True),
 )
+# Of solvers that are not here: what walks the same chain in their place, to a picture that differs in detail.
+STAND_INS = (
+    PublicScheduler("DEISMultistepScheduler", "dpmpp-2m", "linspace", _FLOWS, spans=True),
+    PublicScheduler("DPMSolverSinglestepScheduler", "dpmpp-2s", "linspace", _FLOWS, spans=True),
+    PublicScheduler("DPMSolverSDEScheduler", "dpmpp-sde", "linspace", _SIGMAS, betas=(0.00085, 0.012)),
+    PublicScheduler("KDPM2DiscreteScheduler", "heun", "linspace", _SIGMAS, betas=(0.00085, 0.012)),
+    PublicScheduler("KDPM2AncestralDiscreteScheduler", "ancestral", "linspace", _SIGMAS, betas=(0.00085, 0.012)),
+)
 MOST_STEPS = 1_000_000  # of a chain: published ones have a thousand
 BETAS = 0.0, 0.999  # a variance of 1 would leave nothing of the picture
 SCHEDULES = MappingProxyType({"scaled_linear": "scaled-linear", "linear": "linear"})
@@ -129,7 +138,7 @@ def read_scheduler(file: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, 
     Raises :class:`Unsupported` for what is not known here.
     """
     name = str(file.get("_class_name", "DDIMScheduler"))
-    known = _variant(lookup("scheduler", name, {each.name: each.name for each in SCHEDULERS}), file)
+    known = _variant(lookup("scheduler", name, {each.name: each.name for each in (*SCHEDULERS, *STAND_INS)}), file)
     if file.get("trained_betas") is not None:
         raise Unsupported("its scheduler has trained_betas, a chain of its own, which is not known here: use none")
     for key in sorted(known.knows & IDLE.keys() & file.keys()):
@@ -179,7 +188,7 @@ def _whole(file: Mapping[str, Any], key: str, usual: int, least: int, most: int)
 
 def _variant(name: str, file: Mapping[str, Any]) -> PublicScheduler:
     """The scheduler of that name with the file's settings."""
-    variants = [each for each in SCHEDULERS if each.name == name]
+    variants = [each for each in (*SCHEDULERS, *STAND_INS) if each.name == name]
     asked = {key: file.get(key, usual) for key, usual in variants[0].settings.items()}
     for each in variants:
         if each.settings == asked:
@@ -196,6 +205,8 @@ def _notes(known: PublicScheduler, file: Mapping[str, Any], narrower: bool) -> l
     notes = []
     if known.name == "PNDMScheduler":
         notes.append("its scheduler PNDM is not here: DDIM stands in for it, with the same chain and steps")
+    if known in STAND_INS:
+        notes.append(f"its scheduler {known.name} is not here: {known.sampler} stands in for it, with the same chain")
     if known.clips and CLIP not in file:
         notes.append(f"its scheduler {known.name} does not say {CLIP}, so that it clips: latents are not clipped here")
     if narrower and not known.spans:

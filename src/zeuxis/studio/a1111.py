@@ -429,7 +429,7 @@ def _of_texts(known: KnownModel, asked: TextToImage) -> dict[str, Any]:
     last = asked.override_settings.get(CLIP_SKIP, 1)  # 1 is the last layer there, 0 here
     if type(last) is not int or last < 1:
         raise ParameterRefused("override_settings", f"{CLIP_SKIP} {str(last)[:80]}: give a whole number of 1 or more")
-    return {"prompt_weights": "all"} | ({"clip_skip": last - 1} if last > 1 else {})
+    return {"prompt_weights": "all", "long_captions": "windows"} | ({"clip_skip": last - 1} if last > 1 else {})
 
 
 def _drawing_model(service: Service, name: str) -> KnownModel:
