@@ -65,6 +65,16 @@ def test_another_sampler_is_not_taken_for_one_that_is_spelt_like_it(name: str) -
     assert "did you mean" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "spacing"),
+    [("sgm_uniform", "trailing"), ("Normal", "linspace"), ("ddim_uniform", "leading"), ("Karras", "karras")],
+)
+def test_how_other_programs_lay_their_steps_is_known(name: str, spacing: str) -> None:
+    with pytest.raises(UsageError, match=f"unknown spacing '{name}': it is {spacing} here"):
+        COMMON["spacing"].check(name)
+    assert COMMON["spacing"].check("exponential") == "uniform-log-snr"
+
+
 def test_what_is_nobodys_sampler_is_guessed_at_as_before() -> None:
     with pytest.raises(UnknownName, match="did you mean heun"):
         SAMPLER.check("huen")

@@ -182,9 +182,9 @@ def test_a_record_says_how_weights_were_read_and_old_ones_read_none(tmp_path: Pa
 def test_clients_of_the_web_ui_have_all_their_marks_obeyed(tmp_path: Path) -> None:
     shipped = model_called("scenes", tmp_path)
     published = replace(shipped, system=entries()["stable-diffusion"], card={})
-    assert _of_texts(published, TextToImage()) == {"prompt_weights": "all"}
+    assert _of_texts(published, TextToImage()) == {"prompt_weights": "all", "long_captions": "windows"}
     skipping = TextToImage(override_settings={"CLIP_stop_at_last_layers": 2})
-    assert _of_texts(published, skipping) == {"prompt_weights": "all", "clip_skip": 1}
+    assert _of_texts(published, skipping) == {"prompt_weights": "all", "long_captions": "windows", "clip_skip": 1}
     assert _of_texts(shipped, skipping) == {}
     with pytest.raises(ParameterRefused, match="whole number"):
         _of_texts(published, TextToImage(override_settings={"CLIP_stop_at_last_layers": 0}))

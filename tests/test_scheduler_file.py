@@ -16,11 +16,15 @@ from zeuxis.diffusion.path import VariancePreserving
 from zeuxis.diffusion.sampler import SAMPLERS
 from zeuxis.diffusion.timesteps import chain_betas, published_levels
 from zeuxis.errors import UnknownName, Unsupported, UsageError
+from zeuxis.knobs import COMMON
 from zeuxis.pretrained.scheduler_file import (
     CLIP,
+    EXPONENTIAL,
     IDLE,
     KARRAS,
+    LAID,
     SCHEDULERS,
+    STAND_INS,
     ZERO_SNR,
     read_scheduler,
     write_scheduler,
@@ -28,7 +32,7 @@ from zeuxis.pretrained.scheduler_file import (
 from zeuxis.systems.diffusion.stable_diffusion import ONE_MORE, StableDiffusion
 
 DEFAULTS = {name: p.default for name, p in inspect.signature(StableDiffusion).parameters.items()}
-SPACINGS = next(knob.choices for knob in StableDiffusion.card.knobs if getattr(knob, "name", knob) == "spacing")
+SPACINGS = COMMON["spacing"].choices
 SIGMAS = {"euler", "heun", "lms", "dpmpp-2m", "dpmpp-2m-sde", "unipc", "unipc-3"}  # with Karras' levels in public
 NAMED = SIGMAS | {"ddim", "ancestral", "lcm"}
 
@@ -42,7 +46,7 @@ def test_every_file_that_is_written_is_read_as_what_was_written(sampler: str) ->
         chain = {"chain": 500, "schedule": "linear", "beta_first": 0.0003, "beta_last": 0.013, "predicts": predicts}
         changed = {"sampler": sampler, "spacing": spacing, "to_zero": to_zero, "offset": offset, "zero_snr": zero_snr}
         config = {**DEFAULTS, **chain, **changed}
-        named = sampler in NAMED and (spacing != "karras" or sampler in SIGMAS)
+        named = sampler in NAMED and (spacing not in LAID.values() or sampler in SIGMAS)
         if not named or (zero_snr and sampler in ("heun", "lms")):
             with pytest.raises(Unsupported, match=f"sampler '{sampler}'"):
                 write_scheduler(config)
@@ -60,7 +64,7 @@ def test_the_published_shapes_come_back() -> None:
 
 
 def test_what_has_no_public_name_is_not_written() -> None:
-    for key, value in (("predicts", "x0-ish"), ("schedule", "cosine"), ("spacing", "exponential")):
+    for key, value in (("predicts", "x0-ish"), ("schedule", "cosine"), ("spacing", "consistency")):
         with pytest.raises(Unsupported, match=f"{key} '{value}' has no public name"):
             write_scheduler({**DEFAULTS, key: value})
 
@@ -133,6 +137,19 @@ def test_what_another_class_left_there_is_passed_over_and_said() -> None:
     assert read_scheduler({"_class_name": "EulerDiscreteScheduler", CLIP: False, KARRAS: False})[1] == ()
     _, (note,) = read_scheduler({"_class_name": "EulerDiscreteScheduler", KARRAS: True, "timestep_spacing": "leading"})
     assert "span the whole chain" in note
+    with pytest.raises(Unsupported, match=rf"both {KARRAS} and {EXPONENTIAL}"):
+        read_scheduler({"_class_name": "EulerDiscreteScheduler", KARRAS: True, EXPONENTIAL: True})
+
+
+@pytest.mark.parametrize("known", STAND_INS, ids=lambda known: known.name)
+def test_a_solver_that_is_not_here_has_a_stand_in_upon_its_own_chain(known: Any) -> None:
+    file = {"_class_name": known.name, "beta_start": 0.0009, "prediction_type": "v_prediction", KARRAS: True}
+    read, (note, *_) = read_scheduler(file)
+    assert (read["sampler"], read["spacing"], read["predicts"]) == (known.sampler, "karras", "v")
+    assert read["beta_first"] == 0.0009 and read["beta_last"] == known.betas[1]
+    assert f"{known.name} is not here: {known.sampler} stands in for it" in note and known.sampler in SAMPLERS
+    with pytest.raises(Unsupported, match="use_beta_sigmas = True"):
+        read_scheduler({**file, "use_beta_sigmas": True})
 
 
 @pytest.mark.parametrize("known", SCHEDULERS, ids=lambda known: known.sampler)
@@ -140,7 +157,7 @@ def test_the_classes_are_those_of_the_public_library(known: Any) -> None:
     """What each has of the settings, and its defaults."""
     peers = pytest.importorskip("diffusers")
     own = {name: p.default for name, p in inspect.signature(getattr(peers, known.name)).parameters.items()}
-    settings = {*IDLE, KARRAS, ZERO_SNR, "solver_order", "algorithm_type"}
+    settings = {*IDLE, *LAID, ZERO_SNR, "solver_order", "algorithm_type"}
     assert known.knows == settings & own.keys()
     first = next(each for each in SCHEDULERS if each.name == known.name)
     assert {key: own[key] for key in first.settings} == first.settings
@@ -155,7 +172,7 @@ def test_the_classes_are_those_of_the_public_library(known: Any) -> None:
 def test_the_public_library_lays_the_same_levels_by_what_is_written(sampler: str) -> None:
     peers = pytest.importorskip("diffusers")
     path = VariancePreserving(chain_betas("scaled-linear", 1000, 0.00085, 0.012))
-    for spacing in SPACINGS if sampler in SIGMAS else [name for name in SPACINGS if name != "karras"]:
+    for spacing in SPACINGS if sampler in SIGMAS else [name for name in SPACINGS if name not in LAID.values()]:
         file = write_scheduler({**DEFAULTS, "sampler": sampler, "spacing": spacing})
         theirs = getattr(peers, file["_class_name"]).from_config(file)
         theirs.set_timesteps(10)

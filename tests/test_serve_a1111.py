@@ -14,6 +14,7 @@ import requests
 import webuiapi
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from published import made
 from requests.adapters import BaseAdapter
 from serving import SCENES_CAPTION as CAPTION
 from serving import Served, png, service_at_work
@@ -22,6 +23,7 @@ from zeuxis.api.model import load
 from zeuxis.api.replay import likeness
 from zeuxis.errors import UsageError
 from zeuxis.studio.a1111 import TextToImage, _decoded, _knobs, _mask
+from zeuxis.training.checkpoint import write_model
 
 JSON = {"content-type": "application/json"}
 
@@ -92,6 +94,8 @@ def test_what_is_said_is_obeyed_or_refused(client: webuiapi.WebUIApi) -> None:
         {"override_settings": {"eta_noise_seed_delta": 31337}},
         {"s_noise": 1.1},
         {"seed_resize_from_h": 512},
+        {"s_noise": 0.5},
+        {"s_tmin": 1.0},
     ):
         with pytest.raises(RuntimeError) as refused:
             client.txt2img(prompt=CAPTION, steps=4, **more)
@@ -125,10 +129,13 @@ def test_clients_that_ask_for_all_lists_are_answered(served: Served) -> None:
         "face-restorers",
         "prompt-styles",
         "realesrgan-models",
+        "script-info",
     ]
     for name in lists:
         assert served.client.get(f"/sdapi/v1/{name}").json() == []
     assert served.client.get("/sdapi/v1/embeddings").json() == {"loaded": {}, "skipped": {}}
+    assert served.client.get("/sdapi/v1/cmd-flags").json() == {}
+    assert {served.client.post(f"/sdapi/v1/{name}").status_code for name in ("skip", "refresh-loras")} == {200}
 
 
 @pytest.mark.parametrize(
@@ -137,6 +144,11 @@ def test_clients_that_ask_for_all_lists_are_answered(served: Served) -> None:
         ({"sampler_index": "DDIM"}, {"sampler": "ddim"}),
         ({"sampler_index": "Euler"}, {}),  # the web UI's default of it
         ({"sampler_name": "Heun", "sampler_index": "DDIM"}, {"sampler": "heun"}),
+        ({"scheduler": "SGM Uniform"}, {"spacing": "trailing"}),
+        ({"scheduler": "simple"}, {"spacing": "trailing"}),
+        ({"scheduler": "ddim"}, {"spacing": "leading"}),
+        ({"scheduler": "Exponential"}, {"spacing": "uniform-log-snr"}),
+        ({"scheduler": "Beta"}, {"spacing": "Beta"}),  # which no knob takes
     ],
 )
 def test_the_older_name_of_a_sampler_is_read(told: dict[str, str], knobs: dict[str, str]) -> None:
@@ -262,3 +274,11 @@ def test_base64_may_be_broken_into_lines(served: Served) -> None:
     assert "\n" in text.strip() and _decoded(text) == _decoded(f"data:image/png;base64,{text}") == png(64, 64)
     with pytest.raises(UsageError, match="addresses are not opened"):
         _decoded("http://127.0.0.1/x.png")
+
+
+def test_no_prompt_is_the_empty_one_of_a_model_that_wants_one(served: Served) -> None:
+    write_model(served.runs / "sd" / "model", made("1.x"), {})
+    asked = {"steps": 2, "seed": 1, "override_settings": {"sd_model_checkpoint": "sd"}}
+    answer = served.client.post("/sdapi/v1/txt2img", json={"prompt": "", "s_noise": 1.0, "s_tmax": 0, **asked})
+    assert answer.status_code == 200, answer.text
+    assert served.service.queue.newest(1)[0].request["condition"] == {"caption": ""}

@@ -362,6 +362,7 @@ def test_grids_are_those_of_the_public_schedulers() -> None:
     assert steps_of("linspace", 10, one_more=True) == [999, 899, 799, 699, 599, 500, 400, 300, 200, 100]
     assert steps_of("leading", 10, offset=1, one_more=True) == [901, 811, 721, 631, 541, 451, 361, 271, 181, 91]
     assert steps_of("karras", 10) == [999, 916, 815, 687, 523, 327, 146, 41, 7, 0]
+    assert steps_of("uniform-log-snr", 6) == [999, 757, 413, 103, 11, 0]
     assert steps_of("leading", 10, offset=1, to_zero=False)[-2:] == [1, 0]
     sigmas = VariancePreserving(chain_betas("scaled-linear", 1000, 0.00085, 0.012)).sigmas
     assert float(sigmas[-1]) == pytest.approx(14.6146, abs=1e-4)
@@ -578,7 +579,9 @@ def test_a_caption_longer_than_the_window_is_cut_and_the_rest_is_said(models, fo
     long = f"{fits} red owl"
     assert model.unread(caption=fits, negative="dog") == ()
     (said,) = model.unread(caption=[long, fits, long])
-    assert said == "of the caption the model reads 75 tokens: 'red owl' is left out"
+    assert said.startswith(
+        "of the caption the model reads 75 tokens: 'red owl' is left out (--knob long_captions=windows"
+    )
     assert "of the negative" in model.unread(caption=fits, negative=long)[0]
     (idle,) = model.unread(Sampling(guidance=1), caption=fits, negative=["", "dog"])
     assert "negative caption counts for nothing at guidance 1" in idle
@@ -941,6 +944,30 @@ def test_sides_are_multiples_of_a_latent_s_cell(models, folder: Path, tmp_path: 
     save_file({f"control_model.{key}": t.contiguous() for key, t in save_controlnet(branch).items()}, file)
     steered = load(spelt(str(folder), control=str(file)))
     assert steered.sample(1, control=source, **odd).tensor.shape == (1, 3, 18, 22)
+
+
+@pytest.mark.parametrize("version", ["1.x", "XL"])
+def test_a_long_caption_is_read_in_windows_where_that_is_asked_for(models, version: str) -> None:
+    """As the web UI reads it: window by window, contexts side by side, the vector of the first; nulls as long."""
+    prompt, sizes = models[version].prompt, (SIDE, SIDE, 0, 0, SIDE, SIDE)
+    longest = next(iter(prompt.readers)).longest
+    first, rest = " ".join(["cat"] * longest), "red owl"
+    condition = Condition(caption=(f"{first} {rest}",))
+    with torch.no_grad():
+        both = prompt([f"{first} {rest}", "dog"], sizes, windows=2)
+        parts = [prompt([text, other], sizes) for text, other in ((first, "dog"), (rest, ""))]
+        system, how = models[version], Sampling(steps=2, long_captions="windows")
+        given, null = system._conditionings(condition, system.settings(how))
+    assert torch.allclose(both["context"], torch.cat([part["context"] for part in parts], 1), atol=1e-5)
+    if version == "XL":
+        assert torch.allclose(both["vector"], parts[0]["vector"], atol=1e-5)
+    assert given["context"].shape[1] == null["context"].shape[1] == 2 * (longest + 2)
+    long, cut = (
+        system.sample(condition, ImageRng([0]), Sampling(steps=2, long_captions=way)) for way in ("windows", "cut")
+    )
+    assert not torch.allclose(long, cut, atol=1e-4)
+    assert torch.equal(picture(system, how), picture(system, Sampling(steps=2)))  # of one window both are the same
+    assert prompt.unread(condition, system.settings(how), marks_asked=False) == ()
 
 
 # -- what else the public programs' users turn -----------------------------------------------------------

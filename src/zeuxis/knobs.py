@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from zeuxis.errors import UnknownName, Unsupported, UsageError
-from zeuxis.sampler_names import meant
+from zeuxis.sampler_names import meant, meant_spacing
 
 Value = bool | int | float | str
 
@@ -182,7 +182,9 @@ SHORT: Mapping[str, str] = MappingProxyType(  # those with a flag and a keyword 
 
 
 # What to say of a choice that another program has, by knob.
-OTHER_NAMES: Mapping[str, Callable[[str, Sequence[str]], str | None]] = MappingProxyType({"sampler": meant})
+OTHER_NAMES: Mapping[str, Callable[[str, Sequence[str]], str | None]] = MappingProxyType(
+    {"sampler": meant, "spacing": meant_spacing}
+)
 ELSEWHERE: Mapping[str, str] = MappingProxyType(  # whose a common knob is that a model lacks
     {"strength": ", which is an edit's (zeuxis edit MODEL PICTURE --strength SHARE)"}
 )

@@ -1,4 +1,4 @@
-"""What other programs call the samplers, and what they are here. Imports no torch.
+"""What other programs call the samplers and how steps are laid, and what they are here. Imports no torch.
 
 Names are compared by letters and numbers alone (``+`` is a p), so that those of the web UI ("DPM++ 2M Karras"), of
 ComfyUI (``dpmpp_2m_sde_gpu``), k-diffusion (``k_euler_ancestral``) and diffusers (``DPMSolverMultistepScheduler``) are
@@ -50,6 +50,15 @@ _NAMES = MappingProxyType(
         **dict.fromkeys(("unipc", "unipcbh2"), CalledSampler("unipc")),
     }
 )
+_LAID = MappingProxyType(  # how steps are laid; within one of the chain's steps of theirs where they round otherwise
+    {
+        "karras": "karras",
+        **dict.fromkeys(("exponential", "polyexponential"), "uniform-log-snr"),
+        **dict.fromkeys(("uniform", "normal", "discrete"), "linspace"),
+        **dict.fromkeys(("simple", "sgmuniform"), "trailing"),
+        **dict.fromkeys(("ddim", "ddimuniform"), "leading"),
+    }
+)
 _SPACINGS = MappingProxyType({"karras": "karras", "exponential": "uniform-log-snr"})  # at the end of a name
 _FILLING = re.compile(r"^(sample|k)(?=euler|heun|lms|dpm)|(discrete|multistep)?(scheduler)?$|gpu$")
 # Of others, which no sampler here is: what is spelt like them must not be taken in their place.
@@ -85,3 +94,14 @@ def meant(name: str, choices: Sequence[str]) -> str | None:
     if {_letters(name), _FILLING.sub("", _letters(name))} & _ELSEWHERE:
         return f"there is none of that kind here; {known}"
     return None
+
+
+def laid(name: str) -> str | None:
+    """The spacing that other programs call the scheduler ``name``; None where none of ours is that."""
+    return _LAID.get(_letters(name))
+
+
+def meant_spacing(name: str, choices: Sequence[str]) -> str | None:
+    """What to say of a ``name`` of how steps are laid that is none of ``choices``; None where ours has no such one."""
+    found = laid(name)
+    return f"it is {found} here" if found in choices else None

@@ -5,10 +5,12 @@ what they mean; :func:`zeuxis.diffusion.schedule.respaced` has the grids that we
 
     timestep_spacing  leading, trailing, linspace     ``spacing`` (Lin et al. 2023, arXiv:2305.08891, Table 2)
     use_karras_sigmas                                 ``spacing`` "karras"
+    use_exponential_sigmas                            ``spacing`` "uniform-log-snr"
     steps_offset                                      ``offset``: added to the steps of "leading"
     set_alpha_to_one                                  ``to_zero``: whether the last step goes to the picture itself, or
                                                       to the chain's first step (DDIM alone knows the difference), which
-                                                      is then no call of "linspace" and "karras", but their end
+                                                      is then no call of those that reach down to it, but
+                                                      their end
     rescale_betas_zero_snr                            ``zero_snr`` of :func:`chain_betas`
     LCMScheduler                                      ``spacing`` "consistency": some of the :data:`CONSISTENT` even
                                                       steps that latent consistency models are distilled at (Luo et al.
@@ -34,12 +36,12 @@ import torch
 from torch import Tensor
 
 from zeuxis.diffusion.path import ramp
-from zeuxis.diffusion.schedule import EVEN, chain_steps, karras
+from zeuxis.diffusion.schedule import EVEN, chain_steps, geometric, karras
 from zeuxis.errors import UsageError, lookup
 
 MOST = 4096.0  # in place of an infinite level
 CONSISTENT = 50
-TO_THE_FIRST = frozenset({"linspace", "karras"})  # spacings whose lowest level is the chain's first
+TO_THE_FIRST = frozenset({"linspace", "karras", "uniform-log-snr"})  # spacings whose lowest level is the chain's first
 
 
 def chain_betas(shape: str, steps: int, first: float, last: float, *, zero_snr: bool = False) -> Tensor:
@@ -118,6 +120,10 @@ def _karras(sigmas: Tensor, steps: int, offset: int, one_more: bool) -> Tensor:
     return karras(steps, float(sigmas[0]), float(sigmas[-1]))[:-1].double()
 
 
+def _uniform_log_snr(sigmas: Tensor, steps: int, offset: int, one_more: bool) -> Tensor:
+    return geometric(steps, float(sigmas[0]), float(sigmas[-1]))[:-1].double()
+
+
 def _consistency(sigmas: Tensor, steps: int, offset: int, one_more: bool) -> Tensor:
     most = min(CONSISTENT, len(sigmas))
     if steps > most:
@@ -132,5 +138,6 @@ def _consistency(sigmas: Tensor, steps: int, offset: int, one_more: bool) -> Ten
 _GRIDS: dict[str, Callable[[Tensor, int, int, bool], Tensor]] = {
     **{spacing: partial(_even, spacing=spacing) for spacing in EVEN},
     "karras": _karras,
+    "uniform-log-snr": _uniform_log_snr,
     "consistency": _consistency,
 }

@@ -12,6 +12,7 @@ Axes: E width of the context, P width of the projection.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -19,8 +20,10 @@ from torch import Tensor, nn
 
 from zeuxis.errors import UsageError
 from zeuxis.nn.clip_text import ClipTextTower
-from zeuxis.nn.clip_tokeniser import END, ClipTokeniser, ClipTokens, byte_vocabulary
+from zeuxis.nn.clip_tokeniser import END, ClipTokeniser, byte_vocabulary
 from zeuxis.nn.prompt_syntax import PromptWeights, weighed
+
+Weighed = tuple[int, float]  # a token, and how much it counts
 
 
 class ClipReader(nn.Module):
@@ -45,37 +48,40 @@ class ClipReader(nn.Module):
         return 0 if self.tower.projection is None else self.tower.projection.out_features
 
     def forward(
-        self, captions: Sequence[str], reading: PromptWeights = "none", skip: int = 0
+        self, captions: Sequence[str], reading: PromptWeights = "none", skip: int = 0, windows: int = 1
     ) -> tuple[Tensor, Tensor | None]:
         """``reading`` says in which captions marks are weights (:mod:`zeuxis.nn.prompt_syntax`); the context goes
-        without ``skip`` blocks more than it was made to."""
+        without ``skip`` blocks more than it was made to. Of several ``windows`` each is read by itself, and their
+        contexts lie one after another, (B, ``windows`` T, E); the vector is the first one's."""
         if (skipped := self.skip + skip) >= len(self.tower.blocks):
             raise UsageError(
                 f"clip_skip {skip}: a text tower of {len(self.tower.blocks)} blocks, of which {self.skip} are left out "
                 f"already, has none then: give at most {len(self.tower.blocks) - self.skip - 1}"
             )
         different = list(dict.fromkeys(captions))
-        tokens, weights = self._tokens(different, reading)
-        ids = tokens.ids.to(self.tower.position.device)  # (B, T)
         rows = [different.index(caption) for caption in captions]
+        found = [self._weighed(caption, reading) for caption in different]
+        starts = range(0, windows * self.longest, self.longest)
+        read = [self._read([pieces[k : k + self.longest] for pieces in found], skipped) for k in starts]
+        vector = read[0][1]
+        return torch.cat([context for context, _ in read], 1)[rows], None if vector is None else vector[rows]
+
+    def _read(self, texts: Sequence[Sequence[Weighed]], skipped: int) -> tuple[Tensor, Tensor | None]:
+        """Context and vector of texts that fit into the window."""
+        tokens = self.tokeniser.windows([[i for i, _ in pieces] for pieces in texts])
+        weights = torch.ones(tokens.ids.shape)
+        for row, pieces in zip(weights, texts, strict=True):
+            row[1 : 1 + len(pieces)] = torch.tensor([weight for _, weight in pieces])
+        ids = tokens.ids.to(self.tower.position.device)  # (B, T)
         if self.tower.projection is None:
-            return weigh(self.tower.hidden(ids, skip=skipped, norm=self.norm), weights)[rows], None
+            return weigh(self.tower.hidden(ids, skip=skipped, norm=self.norm), weights), None
         states = self.tower(ids)
         layer = states.layers[-1 - skipped]
-        return weigh(self.tower.norm(layer) if self.norm else layer, weights)[rows], states.projected[rows]
+        return weigh(self.tower.norm(layer) if self.norm else layer, weights), states.projected
 
-    def _tokens(self, captions: Sequence[str], reading: PromptWeights) -> tuple[ClipTokens, Tensor]:
-        """Tokens, and the weights ``(B, T)`` of those in the window."""
-        found = [
-            [(i, part.weight) for part in weighed(caption, reading) for i in self.tokeniser.pieces(part.text)]
-            for caption in captions
-        ]
-        tokens = self.tokeniser.windows([[i for i, _ in pieces] for pieces in found])
-        weights = torch.ones(tokens.ids.shape)
-        for row, pieces in zip(weights, found, strict=True):
-            kept = [weight for _, weight in pieces[: self.longest]]
-            row[1 : 1 + len(kept)] = torch.tensor(kept)
-        return tokens, weights
+    def _weighed(self, caption: str, reading: PromptWeights) -> list[Weighed]:
+        """The tokens of a caption of any length, each with its weight."""
+        return [(i, part.weight) for part in weighed(caption, reading) for i in self.tokeniser.pieces(part.text)]
 
     @property
     def longest(self) -> int:
@@ -84,7 +90,11 @@ class ClipReader(nn.Module):
 
     def cut(self, captions: Sequence[str], reading: PromptWeights = "none") -> tuple[str, ...]:
         """What of each caption is beyond the window, in the tokeniser's spelling; "" where it fits."""
-        return self._tokens(captions, reading)[0].cut
+        return self.tokeniser.windows([[i for i, _ in self._weighed(one, reading)] for one in captions]).cut
+
+    def needed(self, captions: Sequence[str], reading: PromptWeights = "none") -> int:
+        """How many windows hold all of the longest of the captions, 1 at least."""
+        return max(1, *(math.ceil(len(self._weighed(one, reading)) / self.longest) for one in captions))
 
 
 def weigh(context: Tensor, weights: Tensor) -> Tensor:

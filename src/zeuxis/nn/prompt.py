@@ -47,14 +47,15 @@ class Prompt(nn.Module):
         zeros: Tensor | None = None,
         reading: PromptWeights = "none",
         skip: int = 0,
+        windows: int = 1,
     ) -> dict[str, Tensor]:
         """``sizes``: rows and columns before the crop, rows and columns cut off, rows and columns of the picture.
 
         Where ``zeros`` (B,) bool is true the text is all zeros, which is what XL takes for no text; the sizes stay.
         ``reading`` says in which captions marks are weights of words, ``skip`` how many more blocks of each tower are
-        left out.
+        left out, ``windows`` how many windows of a caption are read.
         """
-        read = [reader(captions, reading, skip) for reader in self.readers]
+        read = [reader(captions, reading, skip, windows) for reader in self.readers]
         context = torch.cat([layer for layer, _ in read], -1)  # (B, T, E)
         gone = torch.zeros(len(context), dtype=torch.bool) if zeros is None else zeros
         gone = gone.to(context.device)
@@ -77,8 +78,8 @@ class Prompt(nn.Module):
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """What is given under ``captions``, and under ``negatives`` or none: with ``zero_null`` none is all zeros.
 
-        ``knobs`` has ``prompt_weights`` and ``clip_skip``, and with an added vector those of the sizes, where 0 is the
-        picture's own.
+        ``knobs`` has ``prompt_weights``, ``clip_skip`` and ``long_captions``, and with an added vector those of the
+        sizes, where 0 is the picture's own. All are read in as many windows as the longest of them.
         """
         height, width = picture.height, picture.width
         sizes = [height, width, 0, 0, height, width]
@@ -86,8 +87,13 @@ class Prompt(nn.Module):
             sizes[:2] = knobs.original_height or height, knobs.original_width or width
             sizes[2:4] = knobs.crop_top, knobs.crop_left
         zeros = torch.full((len(captions),), zero_null and negatives is None)
-        read = partial(self, sizes=sizes, reading=knobs.prompt_weights, skip=knobs.clip_skip)
-        return read(captions), read(negatives or ("",) * len(captions), zeros=zeros)
+        nulls = negatives or ("",) * len(captions)
+        windows = 1
+        if knobs.long_captions == "windows":
+            every = [cast(ClipReader, reader) for reader in self.readers]
+            windows = max(reader.needed([*captions, *nulls], knobs.prompt_weights) for reader in every)
+        read = partial(self, sizes=sizes, reading=knobs.prompt_weights, skip=knobs.clip_skip, windows=windows)
+        return read(captions), read(nulls, zeros=zeros)
 
     def too_long(self, captions: Sequence[str]) -> list[bool]:
         """Which of ``captions`` some tower does not read all of."""
@@ -98,7 +104,8 @@ class Prompt(nn.Module):
         """A sentence for each caption and negative of which a tower does not read all, for marks of other programs'
         prompts in them, and for negatives that count for nothing at that guidance.
 
-        ``knobs`` has ``guidance`` and ``prompt_weights``, of which ``marks_asked`` says whether anyone set it.
+        ``knobs`` has ``guidance``, ``long_captions`` and ``prompt_weights``, of which last ``marks_asked`` says whether
+        anyone set it.
         """
         found, readers = [], [cast(ClipReader, reader) for reader in self.readers]
         reading = knobs.prompt_weights
@@ -106,8 +113,11 @@ class Prompt(nn.Module):
             for caption in captions or ():
                 cuts = [(reader.cut([caption], reading)[0], reader.longest) for reader in readers]
                 rest, longest = max(cuts, key=lambda cut: len(cut[0]))
-                if rest:
-                    found.append(f"of the {what} the model reads {longest} tokens: '{rest}' is left out")
+                if rest and knobs.long_captions == "cut":
+                    found.append(
+                        f"of the {what} the model reads {longest} tokens: '{rest}' is left out (--knob "
+                        "long_captions=windows reads it too)"
+                    )
                 marks = told_marks(caption, reading if marks_asked else None)
                 found += [f"in the {what} {mark}" for mark in marks]
         if knobs.guidance == 1 and any(condition.negative or ()):

@@ -17,11 +17,14 @@ from zeuxis.diffusion.timesteps import CONSISTENT
 from zeuxis.errors import Unsupported, lookup
 
 CLIP, KARRAS, ZERO_SNR = "clip_sample", "use_karras_sigmas", "rescale_betas_zero_snr"
-_SIGMAS = frozenset({KARRAS, "use_exponential_sigmas", "use_beta_sigmas"})
+EXPONENTIAL = "use_exponential_sigmas"
+LAID = MappingProxyType({KARRAS: "karras", EXPONENTIAL: "uniform-log-snr"})  # spacings by a setting that asks for them
+_SIGMAS = frozenset({*LAID, "use_beta_sigmas"})
 _SOLVER = _SIGMAS | {
     ZERO_SNR, "thresholding", "solver_order", "solver_type", "final_sigmas_type", "use_flow_sigmas",
     "use_dynamic_shifting",
 }  # fmt: skip
+_FLOWS = _SIGMAS | {"thresholding", "use_flow_sigmas", "use_dynamic_shifting"}
 _DPM = _SOLVER | {"algorithm_type", "use_lu_lambdas", "euler_at_final", "lambda_min_clipped", "variance_type"}
 _UNIPC = _SOLVER | {"predict_x0", "disable_corrector", "solver_p", "sigma_min", "sigma_max", "shift_terminal"}
 
@@ -39,7 +42,7 @@ class PublicScheduler:
     schedule: str = "linear"
     to_zero: bool = True
     clips: bool = False  # whether it clips where a file is silent
-    spans: bool = False  # whether Karras' levels span its whole chain, whatever the spacing
+    spans: bool = False  # whether the levels of :data:`LAID` span its whole chain, whatever the spacing
 
 
 SCHEDULERS = (  # of one sampler that one is written whose own spacing it is, otherwise the first
@@ -88,6 +91,14 @@ SCHEDULERS = (  # of one sampler that one is written whose own spacing it is, ot
     PublicScheduler("UniPCMultistepScheduler", "unipc", "linspace", _UNIPC, {"solver_order": 2}, spans=True),
     PublicScheduler("UniPCMultistepScheduler", "unipc-3", "linspace", _UNIPC, {"solver_order": 3}, spans=True),
 )
+# Of solvers that are not here: what walks the same chain in their place, to a picture that differs in detail.
+STAND_INS = (
+    PublicScheduler("DEISMultistepScheduler", "dpmpp-2m", "linspace", _FLOWS, spans=True),
+    PublicScheduler("DPMSolverSinglestepScheduler", "dpmpp-2s", "linspace", _FLOWS, spans=True),
+    PublicScheduler("DPMSolverSDEScheduler", "dpmpp-sde", "linspace", _SIGMAS, betas=(0.00085, 0.012)),
+    PublicScheduler("KDPM2DiscreteScheduler", "heun", "linspace", _SIGMAS, betas=(0.00085, 0.012)),
+    PublicScheduler("KDPM2AncestralDiscreteScheduler", "ancestral", "linspace", _SIGMAS, betas=(0.00085, 0.012)),
+)
 MOST_STEPS = 1_000_000  # of a chain: published ones have a thousand
 BETAS = 0.0, 0.999  # a variance of 1 would leave nothing of the picture
 SCHEDULES = MappingProxyType({"scaled_linear": "scaled-linear", "linear": "linear"})
@@ -98,7 +109,6 @@ IDLE: Mapping[str, tuple[Any, ...]] = MappingProxyType(
     {
         CLIP: (False,),
         "thresholding": (False,),
-        "use_exponential_sigmas": (False, None),
         "use_beta_sigmas": (False, None),
         "use_flow_sigmas": (False, None),
         "use_lu_lambdas": (False, None),
@@ -128,7 +138,7 @@ def read_scheduler(file: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, 
     Raises :class:`Unsupported` for what is not known here.
     """
     name = str(file.get("_class_name", "DDIMScheduler"))
-    known = _variant(lookup("scheduler", name, {each.name: each.name for each in SCHEDULERS}), file)
+    known = _variant(lookup("scheduler", name, {each.name: each.name for each in (*SCHEDULERS, *STAND_INS)}), file)
     if file.get("trained_betas") is not None:
         raise Unsupported("its scheduler has trained_betas, a chain of its own, which is not known here: use none")
     for key in sorted(known.knows & IDLE.keys() & file.keys()):
@@ -139,7 +149,10 @@ def read_scheduler(file: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, 
     if zero_snr and predicts != "v":
         raise Unsupported(f"its scheduler has zero terminal SNR with a prediction of {predicts}: only v can have that")
     spacing = lookup("timestep_spacing", str(file.get("timestep_spacing", known.spacing)), SPACINGS)
-    karras = KARRAS in known.knows and bool(file.get(KARRAS))
+    asked = [key for key in LAID if key in known.knows and file.get(key)]
+    if len(asked) > 1:
+        raise Unsupported(f"its scheduler has both {' and '.join(asked)}: leave one of them, they lay the same levels")
+    laid = LAID[asked[0]] if asked else spacing
     chain = _whole(file, "num_train_timesteps", 1000, 1, MOST_STEPS)
     return {
         "chain": chain,
@@ -148,11 +161,11 @@ def read_scheduler(file: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, 
         "beta_last": _number(file, "beta_end", known.betas[1], *BETAS),
         "zero_snr": zero_snr,
         "predicts": predicts,
-        "spacing": "karras" if karras else spacing,
+        "spacing": laid,
         "offset": _whole(file, "steps_offset", 0, 0, chain - 1),
         "to_zero": bool(file.get("set_alpha_to_one", known.to_zero)),
         "sampler": known.sampler,
-    }, tuple(_notes(known, file, karras and spacing != "linspace"))
+    }, tuple(_notes(known, file, bool(asked) and spacing != "linspace"))
 
 
 def _number(file: Mapping[str, Any], key: str, usual: float, least: float, most: float) -> float:
@@ -175,7 +188,7 @@ def _whole(file: Mapping[str, Any], key: str, usual: int, least: int, most: int)
 
 def _variant(name: str, file: Mapping[str, Any]) -> PublicScheduler:
     """The scheduler of that name with the file's settings."""
-    variants = [each for each in SCHEDULERS if each.name == name]
+    variants = [each for each in (*SCHEDULERS, *STAND_INS) if each.name == name]
     asked = {key: file.get(key, usual) for key, usual in variants[0].settings.items()}
     for each in variants:
         if each.settings == asked:
@@ -192,16 +205,18 @@ def _notes(known: PublicScheduler, file: Mapping[str, Any], narrower: bool) -> l
     notes = []
     if known.name == "PNDMScheduler":
         notes.append("its scheduler PNDM is not here: DDIM stands in for it, with the same chain and steps")
+    if known in STAND_INS:
+        notes.append(f"its scheduler {known.name} is not here: {known.sampler} stands in for it, with the same chain")
     if known.clips and CLIP not in file:
         notes.append(f"its scheduler {known.name} does not say {CLIP}, so that it clips: latents are not clipped here")
     if narrower and not known.spans:
         notes.append(
-            f"its scheduler {known.name} lays Karras' levels between those of its timestep_spacing: here they span the "
-            "whole chain"
+            f"its scheduler {known.name} lays Karras' or even levels between those of its timestep_spacing: here they "
+            "span the whole chain"
         )
     left = [
         key
-        for key, idle in {**IDLE, KARRAS: (False, None), ZERO_SNR: (False, None)}.items()
+        for key, idle in {**IDLE, **dict.fromkeys((*LAID, ZERO_SNR), (False, None))}.items()
         if key in file and key not in known.knows and file[key] not in idle
     ]
     # What other classes left there is common (SDXL's own file has some), and harmless where it says nothing.
@@ -216,14 +231,15 @@ def write_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises :class:`Unsupported` for a sampler without a public name, and for what the public scheduler of its name does
     not have.
     """
-    sampler, karras = str(config["sampler"]), config["spacing"] == "karras"
+    sampler, chosen = str(config["sampler"]), {key: config["spacing"] == spacing for key, spacing in LAID.items()}
     able = [each for each in SCHEDULERS if each.sampler == sampler]
     if not able:
         names = ", ".join(dict.fromkeys(each.sampler for each in SCHEDULERS))
         raise Unsupported(f"sampler '{sampler}' has no public scheduler: those that have one are {names}")
     known = next((each for each in able if each.spacing == config["spacing"]), able[0])
-    for key, wanted, what in ((KARRAS, karras, "spacing 'karras'"), (ZERO_SNR, config["zero_snr"], "zero_snr")):
-        if wanted and key not in known.knows:
+    chosen |= {CLIP: False, ZERO_SNR: config["zero_snr"]}
+    for key, what in (*((key, f"spacing '{spacing}'") for key, spacing in LAID.items()), (ZERO_SNR, "zero_snr")):
+        if chosen[key] and key not in known.knows:
             others = ", ".join(dict.fromkeys(each.sampler for each in SCHEDULERS if key in each.knows))
             raise Unsupported(f"{what} with sampler '{sampler}': {known.name} does not have that; {others} do")
     file = {
@@ -233,13 +249,12 @@ def write_scheduler(config: Mapping[str, Any]) -> dict[str, Any]:
         "beta_start": config["beta_first"],
         "beta_end": config["beta_last"],
         "prediction_type": _public("predicts", config, PREDICTIONS),
-        # Karras' levels span the whole chain here: "linspace", from its last step to its first, has them do so there.
-        "timestep_spacing": "linspace" if karras else _public("spacing", config, SPACINGS),
+        # Such levels span the whole chain here: "linspace", from its last step to its first, has them do so there.
+        "timestep_spacing": "linspace" if any(chosen[key] for key in LAID) else _public("spacing", config, SPACINGS),
         "steps_offset": config["offset"],
         "set_alpha_to_one": config["to_zero"],  # DDIM's alone; others keep it for the user who takes DDIM after all
         **known.settings,
     }
-    chosen = {CLIP: False, KARRAS: karras, ZERO_SNR: config["zero_snr"]}
     return file | {key: value for key, value in chosen.items() if key in known.knows}
 
 

@@ -27,7 +27,7 @@ from zeuxis.knobs import COMMON
 from zeuxis.pretrained.upscalers import UPSCALERS, Upscaler, wheel_folder
 from zeuxis.provenance.parameters import parameters, read_parameters
 from zeuxis.provenance.record import read_record
-from zeuxis.sampler_names import called
+from zeuxis.sampler_names import called, laid
 from zeuxis.studio.error_handlers import JobFailed
 from zeuxis.studio.limits import MOST_GIVEN, MOST_PICTURES
 from zeuxis.studio.models import KnownModel, known_models, model_called
@@ -56,10 +56,15 @@ SAMPLERS: Mapping[str, str] = {  # what the web UI calls them, and we
     "UniPC": "unipc",
     "LCM": "lcm",
 }
-SCHEDULERS: Mapping[str, str] = {
-    "karras": "karras",
-    "exponential": "uniform-log-snr",
-    "uniform": "linspace",
+SCHEDULERS: Mapping[str, str] = {  # by the web UI's names, what it shows for them
+    "uniform": "Uniform",
+    "karras": "Karras",
+    "exponential": "Exponential",
+    "polyexponential": "Polyexponential",
+    "sgm_uniform": "SGM Uniform",
+    "simple": "Simple",
+    "normal": "Normal",
+    "ddim": "DDIM",
 }
 UNSAID: Mapping[str, tuple[Any, ...]] = {  # what the client sends where its user said nothing
     "steps": (None, 20),
@@ -93,9 +98,10 @@ MEANT: Mapping[str, tuple[Any, ...]] = {  # fields that would change pictures, a
     "seed_resize_from_w": (None, 0, -1),
     "s_min_uncond": (None, 0),
     "s_tmin": (None, 0),
-    "s_tmax": (None, 0),
+    "s_tmax": (None, 0, 999),
     "s_noise": (None, 1),
-    "refiner_checkpoint": (None, "", "None"),
+    "refiner_checkpoint": (None, "", "None", "none"),
+    "script_name": (None, "", "None", "none"),
 }
 MEANT_SETTINGS: Mapping[str, tuple[Any, ...]] = {  # the same of ``override_settings``; others are of the web UI's files
     "sd_vae": (None, "", "None", "Automatic", "automatic"),
@@ -108,7 +114,7 @@ MEANT_SETTINGS: Mapping[str, tuple[Any, ...]] = {  # the same of ``override_sett
     "tiling": (None, False),
     "forge_additional_modules": (None, "", []),
 }
-NOT_HERE = ("enable_hr", "restore_faces", "tiling", "script_name", "styles", "subseed_strength")
+NOT_HERE = ("enable_hr", "restore_faces", "tiling", "styles", "subseed_strength")
 
 
 class TextToImage(BaseModel):
@@ -232,6 +238,7 @@ def progress(service: TheService) -> dict[str, Any]:
     }
 
 
+@routes.post("/skip")
 @routes.post("/interrupt")
 def interrupt(service: TheService, request: Request) -> dict[str, Any]:
     """Cancel the jobs of this API, and of no other."""
@@ -249,7 +256,7 @@ def samplers() -> list[dict[str, Any]]:
 @routes.get("/schedulers")
 def schedulers() -> list[dict[str, Any]]:
     """How steps are laid, by the web UI's names."""
-    return [{"name": name, "label": name, "aliases": [ours]} for name, ours in SCHEDULERS.items()]
+    return [{"name": name, "label": label, "aliases": [laid(name)]} for name, label in SCHEDULERS.items()]
 
 
 @routes.get("/sd-models")
@@ -290,6 +297,7 @@ def scripts() -> dict[str, list[str]]:
     return {"txt2img": [], "img2img": []}
 
 
+@routes.get("/script-info")
 @routes.get("/latent-upscale-modes")
 @routes.get("/sd-vae")
 @routes.get("/loras")
@@ -302,6 +310,12 @@ def none_here() -> list[dict[str, Any]]:
     return []
 
 
+@routes.get("/cmd-flags")
+def flags() -> dict[str, Any]:
+    """The web UI's program was started with none."""
+    return {}
+
+
 @routes.get("/embeddings")
 def embeddings() -> dict[str, dict[str, Any]]:
     """None, in the form that clients read."""
@@ -309,6 +323,8 @@ def embeddings() -> dict[str, dict[str, Any]]:
 
 
 @routes.post("/refresh-checkpoints")
+@routes.post("/refresh-loras")
+@routes.post("/refresh-vae")
 def refresh() -> None:
     """Nothing is to be done: the runs are looked at whenever they are asked for."""
 
@@ -364,6 +380,8 @@ async def _drawn(service: Service, request: Request, asked: TextToImage, given: 
     condition = {name: each[0] if len(each) == 1 else each for name, each in given.items()}
     if asked.negative_prompt:
         condition["negative"] = asked.negative_prompt
+    if not asked.prompt and "caption" in known.system.card.needs:
+        condition["caption"] = ""  # what the web UI draws of no prompt
     said = (asked.width, asked.height) != (512, 512)
     job = service.submit(
         read_as(
@@ -428,7 +446,7 @@ def _knobs(asked: TextToImage) -> dict[str, Any]:
             beside = {} if named is None else named.knobs
             value = value if named is None else named.sampler
         elif field == "scheduler":
-            value = SCHEDULERS.get(value.casefold(), value)
+            value = laid(value) or value
         elif COMMON[knob].type == "int":
             value = int(value)
         found[knob] = value
@@ -442,7 +460,7 @@ def _of_texts(known: KnownModel, asked: TextToImage) -> dict[str, Any]:
     last = asked.override_settings.get(CLIP_SKIP, 1)  # 1 is the last layer there, 0 here
     if type(last) is not int or last < 1:
         raise ParameterRefused("override_settings", f"{CLIP_SKIP} {str(last)[:80]}: give a whole number of 1 or more")
-    return {"prompt_weights": "all"} | ({"clip_skip": last - 1} if last > 1 else {})
+    return {"prompt_weights": "all", "long_captions": "windows"} | ({"clip_skip": last - 1} if last > 1 else {})
 
 
 def _drawing_model(service: Service, name: str) -> KnownModel:

@@ -81,14 +81,14 @@ class StableDiffusion(System):
         needs={"caption"},
         accepts={"negative", "source", "mask", "control"},
         knobs=(
-            "steps", "guidance", "strength", "eta", "churn",
+            "steps", "guidance", "strength", "eta", "churn", "spacing",
             Knob("sampler", "choice", "how it steps; lcm of latent consistency alone", choices=("lcm",), beside=True),
-            Knob("spacing", "choice", "how the steps are laid on the chain",
-                 choices=("leading", "trailing", "linspace", "karras")),
             Knob("predicts", "choice", "what the network predicts: as its makers trained it", choices=("epsilon", "v")),
             Knob("control_strength", "float", "how much a ControlNet counts; 0 is none", 1.0, least=0, most=2),
             Knob("prompt_weights", "choice", "whose (word:1.3), (word), [word] weigh: captions' that have a number in "
                  "one, all captions', or none's", "numbered", choices=("numbered", "all", "none"), before="none"),
+            Knob("long_captions", "choice", "what exceeds a tower's window: left out, or read in further ones", "cut",
+                 choices=("cut", "windows")),
             Knob("clip_skip", "int", "last blocks of the text tower that are left out besides", 0, least=0, most=100),
             Knob("guidance_rescale", "float", "share of guidance's contrast that is taken back", 0.0, least=0, most=1),
             Knob("tile", "int", "latents a side that are decoded at a time; 0 is all at once", 0, least=0),
