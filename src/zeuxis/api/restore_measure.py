@@ -26,7 +26,7 @@ from zeuxis.api.photograph_features import MAPS, perceptual, windows
 from zeuxis.api.restore import BUDGET, Report
 from zeuxis.api.restore_against import truths_of
 from zeuxis.api.restore_models import restorer_for
-from zeuxis.api.restore_paths import Errand, errands_of
+from zeuxis.api.restore_paths import errands_of
 from zeuxis.api.restore_picture import for_network, from_network, header_of, open_for_restoring
 from zeuxis.data.cache import data_dir
 from zeuxis.data.pairing import parse_pairing
