@@ -271,8 +271,10 @@ def test_the_figures_of_small_pictures_are_left_out_of_the_mean(tmp_path: Path) 
     *_, mean = measure_restorer([large, small], run, "noise:0.2")
     assert set(mean.restored) == {"psnr", "psnr-y"}
     four = run_of(tmp_path, built("sr-resnet", 4, 8, blocks=1, width=4), "x | bicubic:4")
+    told: list[str] = []
     with pytest.raises(UsageError, match="5x4 pixels are too few to measure what enlarges by 4"):
-        measure_restorer([small], four, "bicubic:4")
+        measure_restorer([large, small], four, "bicubic:4", report=lambda name, share: told.append(name))
+    assert not told  # it is said before the first is measured
 
 
 def test_what_writes_no_picture_takes_no_place_for_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -272,6 +272,25 @@ def test_the_command_makes_a_picture_that_names_both(
     assert "was not made by Zeuxis" in capsys.readouterr().err and photo.read_bytes() == before
 
 
+def test_what_is_transparent_stays_so_and_what_is_not_seen_is_said(
+    pictures: tuple[Path, Path], capsys: pytest.CaptureFixture
+) -> None:
+    photo, painting = pictures
+    whole = Image.open(photo).convert("RGBA")
+    whole.putalpha(Image.linear_gradient("L").resize(whole.size).point(lambda level: 255 * (level > 127)))
+    whole.save(photo.with_name("cut.png"))
+    still = Image.open(painting).convert("RGB")
+    still.save(photo.with_name("moves.gif"), save_all=True, append_images=[still.rotate(180)])
+    args = ["--iterations", "1", "--features", "judge-scenes-rich", "--size", "48", "--no-sheet"]
+    assert main(["style", str(photo.with_name("cut.png")), "--like", str(photo.with_name("moves.gif")), *args]) == 0
+    made = Image.open(photo.with_name("cut-like-moves.png"))
+    alpha = np.asarray(made.getchannel("A"))
+    assert made.mode == "RGBA" and (alpha[0] == 0).all() and (alpha[-1] == 255).all()
+    said = capsys.readouterr().err
+    assert "was white to the model, and is transparent in the result" in said
+    assert "moves.gif: it moves: the first of its 2 pictures is looked at" in said
+
+
 def test_of_a_style_that_was_there_already_no_share_is_told(
     pictures: tuple[Path, Path], capsys: pytest.CaptureFixture
 ) -> None:

@@ -26,7 +26,7 @@ from zeuxis.api.photograph_features import MAPS, perceptual, windows
 from zeuxis.api.restore import BUDGET, Report
 from zeuxis.api.restore_against import truths_of
 from zeuxis.api.restore_models import restorer_for
-from zeuxis.api.restore_paths import Errand, errands_of
+from zeuxis.api.restore_paths import errands_of
 from zeuxis.api.restore_picture import for_network, from_network, header_of, open_for_restoring
 from zeuxis.data.cache import data_dir
 from zeuxis.data.pairing import parse_pairing
@@ -114,8 +114,9 @@ def measure_restorer(
         truths = truths_of(errands, _place(against), network.scale, places)
         pairs, notes = truths.each, truths.notes
     else:
-        _require_readable(errands)
         pairs, notes = tuple((errand, errand.source) for errand in errands), ()
+    for _, truth in pairs:  # before the first is restored, or all that was measured would be lost to the last
+        _require_measurable(truth, network)
     found = []
     for k, (errand, truth) in enumerate(pairs):
         report(errand.name, k / len(pairs))
@@ -123,9 +124,6 @@ def measure_restorer(
         if chain is None:
             source, image = _alike(_opened(errand.source), image)
         height, width = (side - side % network.scale for side in image.shape[2:])
-        if min(height, width) <= 2 * _border(network):
-            raise UsageError(f"{truth}: {image.shape[3]}x{image.shape[2]} pixels are too few to measure what "
-                             f"enlarges by {network.scale}: leave it out")  # fmt: skip
         image = image[..., :height, :width].to(device)
         if chain is None:
             source = source[..., : height // network.scale, : width // network.scale].to(device)
@@ -150,13 +148,18 @@ def _chain(pair: str) -> Chain:
     return chain
 
 
-def _require_readable(errands: Sequence[Errand]) -> None:
-    """Before the first is restored, or all that was measured would be lost to the last."""
-    for errand in errands:
-        try:
-            header_of(errand.source)
-        except PictureRefused as reason:
-            raise DataError(f"{errand.source}: {reason}: leave it out, of all others a mean is wanted") from None
+def _require_measurable(file: Path, network: PictureNetwork) -> None:
+    """Refuse a picture that cannot be read, and one of which nothing is left without its border."""
+    try:
+        header = header_of(file)
+    except PictureRefused as reason:
+        raise DataError(f"{file}: {reason}: leave it out, of all others a mean is wanted") from None
+    height, width = (side - side % network.scale for side in (header.height, header.width))
+    if min(height, width) <= 2 * _border(network):
+        raise UsageError(
+            f"{file}: {header.width}x{header.height} pixels are too few to measure what enlarges by {network.scale}: "
+            "leave it out"
+        )
 
 
 def _opened(file: Path) -> Tensor:

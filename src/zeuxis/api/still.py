@@ -79,6 +79,15 @@ def picture_of(value: Any, channels: int, size: WidthHeight, what: str) -> Tenso
     return interpolate(part, size[::-1], mode="bicubic", antialias=True)[0].clamp(-1, 1)
 
 
+def alpha_of(value: Any, size: WidthHeight, what: str) -> Image.Image | None:
+    """The transparency of a picture as :func:`picture_of` shows it, in mode L; None where nothing is transparent."""
+    shown = _image(value, what)
+    if not picture.transparent(shown):
+        return None
+    alpha = shown.convert("RGBA").getchannel("A")
+    return None if alpha.getextrema()[0] == WHITE else fit_picture(alpha, size)
+
+
 def mask_of(value: Any, size: WidthHeight, what: str) -> Tensor:
     """A mask as ``(1, H, W)`` of 0 and 1, read by the nearest pixel: 1 where the picture is to be made.
 

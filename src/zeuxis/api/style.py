@@ -15,9 +15,10 @@ from torch.nn.functional import interpolate
 
 from zeuxis.api.comparing import ComparingNetwork, compared
 from zeuxis.api.model import load
+from zeuxis.api.not_seen import not_seen
 from zeuxis.api.pictures import sheet, to_pil
 from zeuxis.api.reporting import Report
-from zeuxis.api.still import picture_of, size_of
+from zeuxis.api.still import alpha_of, picture_of, size_of
 from zeuxis.editing.style_transfer import Optimisation, StyleWeights, losses, segments_of, transfer
 from zeuxis.errors import Unsupported, UsageError
 from zeuxis.files import file_hash
@@ -48,6 +49,7 @@ class Styles:
     made: tuple[Styled, ...]
     sheet: Path | None
     features: str
+    notes: tuple[str, ...] = ()  # what of a picture was not seen, one line each
 
 
 def style(
@@ -68,6 +70,8 @@ def style(
     report: Report = lambda message, fraction: None,
 ) -> Styles:
     """Make ``photo`` in the style of each of ``like``; results are PNGs that carry the record of how they were made.
+
+    They are transparent where the photo is.
 
     Args:
         out: the file (of one picture) or the folder of the results; by default ``PHOTO-like-NAME.png`` beside it.
@@ -100,6 +104,9 @@ def style(
     if apart is not None:
         known |= {"segmenter": apart.name, "segmenter_sha256": apart.weights_sha256}
     content = _read(source, size, device)
+    alpha = alpha_of(str(source), (content.shape[3], content.shape[2]), str(source))
+    notes = not_seen(source, "styled", "is transparent in the result")
+    notes += [note for one in likes for note in not_seen(one, "looked at", "so it is in its style")]
     made, shown = list[Styled](), list[Tensor]()
     for k, (painting, file) in enumerate(zip(likes, files, strict=True)):
         wanted = _read(painting, size, device)
@@ -107,14 +114,17 @@ def style(
         told = partial(_told, report, painting.name, k, len(likes))
         rng = Stream(seed, "style")
         image = transfer(content, wanted, by.space, weights, how, segments=parts, rng=rng, report=told)
-        save_png(to_pil(image[0]), file, _recorded(by, source, painting, seed, known, device), SOURCE_TYPE)
+        result = to_pil(image[0])
+        if alpha is not None:
+            result.putalpha(alpha)
+        save_png(result, file, _recorded(by, source, painting, seed, known, device), SOURCE_TYPE)
         start, end = (losses(one, content, wanted, by.space, parts) for one in (content, image))
         made.append(Styled(file, painting, start, end))
         shown.append(image[0])
     if place is not None:
         known |= {"styles": [one.like.name for one in made], "sheet_of": len(made)}
         save_png(_page(source, likes, shown), place, _recorded(by, source, likes[0], seed, known, device), SOURCE_TYPE)
-    return Styles(tuple(made), place, by.name)
+    return Styles(tuple(made), place, by.name, tuple(notes))
 
 
 def _told(report: Report, name: str, k: int, many: int, message: str, share: float) -> None:

@@ -7,18 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image, ImageOps
 
 from zeuxis.api.given import parts_in
 from zeuxis.api.marks import other_marks
 from zeuxis.api.model import Model
+from zeuxis.api.not_seen import not_seen
 from zeuxis.api.pictures import sheet, to_pil
 from zeuxis.api.restore_paths import TRANSLATED, Errand, errands_of, paths_of
-from zeuxis.api.restore_picture import several_notes
-from zeuxis.api.still import WHITE, picture_of, size_of
-from zeuxis.data.bit_depth import brightest, dark_notes
-from zeuxis.data.picture import FORMATS, read_kept, transparent
+from zeuxis.api.still import picture_of, size_of
 from zeuxis.errors import DataError, Unsupported, UsageError
 from zeuxis.escaping import word
 from zeuxis.files import file_hash
@@ -29,6 +26,7 @@ from zeuxis.provenance.watermark import fits
 from zeuxis.spec import MOST_SIDE, Size
 from zeuxis.systems.restoration._family import AnySizeRestorer
 
+OPAQUE = "the result has no transparency"
 OWN = "own"  # in a size's place: the picture's own
 SHOWN = 24  # pairs on a sheet
 TILE = 128  # pixels a side that small pictures of a sheet are enlarged to
@@ -99,7 +97,7 @@ def translate(
                 made = drawn.sample(1, seed, knobs=how, source=source)
                 replace(made, records=(record,)).save(one.target)
                 if not given.several:
-                    notes += [*_left_out(drawn, one.source), *_lost(one.source)]
+                    notes += [*_left_out(drawn, one.source), *not_seen(one.source, "translated", OPAQUE)]
                     light += [one.source] if _on_paper(drawn, one.source, invert) else []
             (before if there else done).append(one)
             if page and len(shown) < 2 * SHOWN:
@@ -276,17 +274,6 @@ def _on_paper(model: Model, source: Path, invert: bool) -> bool:
     if invert or (learnt.partition(":")[0] != "edges" and learnt not in ("outlines", "masks")):  # masks:image->mask
         return False
     return float((picture_of(source, 1, (64, 64), str(source)) > 0).float().mean()) >= 0.5
-
-
-def _lost(source: Path) -> list[str]:
-    """What of a picture the model was not shown, a note each; also where one of 16 bits seems to hold fewer, and so was
-    black to it."""
-    kept = read_kept(source)
-    with Image.open(source, formats=FORMATS) as file:
-        notes = [*several_notes(file, "translated"), *dark_notes(brightest(kept, source), "translated")]
-    if transparent(kept) and np.asarray(kept.convert("RGBA").getchannel("A")).min() < WHITE:
-        notes.append("what is transparent in it was white to the model, and the result has no transparency")
-    return [f"{source}: {note}" for note in notes]
 
 
 def _seen(model: Model, one: Errand, several: bool) -> Image.Image:

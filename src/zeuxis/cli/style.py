@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from zeuxis.cli.options import DeviceName, Json, Out, Seed
-from zeuxis.cli.output import emit, say
+from zeuxis.cli.output import emit, note, say
 from zeuxis.cli.progress import Progress
 from zeuxis.errors import UsageError
 
@@ -75,6 +75,8 @@ def style(
             device=device,
             report=progress,
         )
+    for text in found.notes:
+        note(f"note: {text}")
     if as_json:
         emit(found)
         return

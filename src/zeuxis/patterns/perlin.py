@@ -67,7 +67,9 @@ def fade(t: Tensor) -> Tensor:
 def fractal(seed: Tensor, axes: Sequence[Tensor], octaves: int, gain: float = 0.5, period: Period = None) -> Tensor:
     """``octaves`` of noise, each twice as fine as the last and ``gain`` times as strong, in [-1, 1].
 
-    The power spectrum falls as ``frequency ** slope(gain)`` between the coarsest and the finest octave.
+    Seeds that follow one another share layers, the second of the one being the first of the next: give drawn ones, or
+    bring them through :func:`zeuxis.counter.mix`. The power spectrum falls as ``frequency ** slope(gain)`` between the
+    coarsest and the finest octave.
     """
     total, strength = torch.zeros((), device=seed.device), 0.0
     periods = None if period is None else _of_axes(period, len(axes))
