@@ -162,9 +162,10 @@ def _opened(name: str | Path, size: Size | None, split: str, chosen: Fit) -> Sou
     if at_home(name).is_file():
         if opener := next((opener for suffix, opener in ARCHIVES.items() if text.lower().endswith(suffix)), None):
             into = word(text[: text.rfind(".")].removesuffix(".tar"))
+            shard = f", or --data {word(str(Path(text).parent))}, where it is a WebDataset shard"
             raise UsageError(
                 f"'{text}' is an archive, and data is a folder: unpack it (python -m {opener} -e {word(text)} {into}), "
-                f"and give --data {into}"
+                f"and give --data {into}{shard if text.lower().endswith('.tar') else ''}"
             )
         raise UsageError(
             f"'{text}' is a file, and data is a folder of pictures or a dataset's name (zeuxis data lists them)"
