@@ -440,7 +440,7 @@ def test_parquet_files_of_many_kinds(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "t.parquet")
     kinds = {c.name: c.kind for c in parquet.columns(tmp_path / "t.parquet")}
     assert kinds == {"raw": "image", "file": "image", "n": "integer", "yes": "integer", "word": "text",
-                     "words": "text", "real": "other"}  # fmt: skip
+                     "words": "text", "real": "real"}  # fmt: skip
     assert list(parquet.rows(tmp_path / "t.parquet", ["n", "raw"])) == [
         {"n": 1, "raw": b"a"},
         {"n": None, "raw": None},

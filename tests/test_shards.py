@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from functools import cache
 from pathlib import Path
@@ -15,11 +16,12 @@ import torch
 
 from zeuxis.data.check import check
 from zeuxis.data.folder import open_folder
+from zeuxis.data.library import open_source
 from zeuxis.data.shards import Member, read_shard
 from zeuxis.data.source import Skipped
 from zeuxis.data.tar import BLOCK, Lost, TarMember, members
 from zeuxis.data.texts import MOST_TEXT
-from zeuxis.errors import DataError
+from zeuxis.errors import DataError, UsageError
 
 
 def shard(path: Path, members: dict[str, bytes]) -> None:
@@ -385,3 +387,9 @@ def test_several_pictures_of_an_example_are_told_which_one_is_read(tmp_path: Pat
         "convert it to PNG or JPEG",
         "no picture, no text",
     ]
+
+
+def test_of_a_shard_alone_its_folder_is_advised(tmp_path: Path) -> None:
+    (tmp_path / "birds-000.tar").touch()
+    with pytest.raises(UsageError, match=f"or --data {re.escape(str(tmp_path))}, where it is a WebDataset shard"):
+        open_source(tmp_path / "birds-000.tar", 8)

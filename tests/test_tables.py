@@ -203,6 +203,19 @@ def test_categories_of_pandas_are_labels(home: Path) -> None:
 
 
 @needs_arrow
+@pytest.mark.parametrize(("second", "classes"), [(0.0, ("0", "1", "2")), (0.5, ())], ids=["whole", "scores"])
+def test_whole_numbers_that_pandas_wrote_as_real_ones_are_labels(
+    second: float, classes: tuple[str, ...], home: Path
+) -> None:
+    """As it does where one is missing; that picture has no class, and scores are none."""
+    given = [float(k % 3) + (second if k % 3 else 0) for k in range(40)]
+    table = [{**row, "label": label} for row, label in zip(rows(40), [*given[:39], None], strict=True)]
+    source = opened(write(home / "all.parquet", table, names=()))
+    assert source.spec.class_names == classes
+    assert [one.reason for one in source.skipped] == (["its class is None, none of 3"] if classes else [])
+
+
+@needs_arrow
 def test_a_split_without_labels_costs_no_labels_and_no_refusal(home: Path) -> None:
     write(home / "train.parquet", rows(30))
     write(home / "test.parquet", [{**row, "label": -1} for row in rows(20, blue=200)])

@@ -22,6 +22,7 @@ from zeuxis.api.reporting import Report
 from zeuxis.batch import Batch
 from zeuxis.catalog.build import build
 from zeuxis.catalog.weights import locate, shipped
+from zeuxis.data.array_files import array_file
 from zeuxis.data.batches import Batches
 from zeuxis.data.bit_depth import bits_and_folder
 from zeuxis.data.cache import cache_dir
@@ -120,9 +121,10 @@ def _not_fitted(name: str, kind: str, data: str) -> UsageError:
 
 
 def is_folder(data: str) -> bool:
-    """Whether ``data`` are pictures that lie in a folder of the user's, or in tables."""
+    """Whether ``data`` are pictures that lie in a folder of the user's, in tables, or in a file of arrays."""
     name = clean_name(data)
-    return name not in ENTRIES and (bits_and_folder(name)[1] is not None or tables_named(name) is not None)
+    in_file = tables_named(name) is not None or array_file(name) is not None
+    return name not in ENTRIES and (in_file or bits_and_folder(name)[1] is not None)
 
 
 def _density(recipe: Recipe | None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import BinaryIO, Literal
 from PIL import Image
 
 from zeuxis.data.arrange import Arranged, arrange
+from zeuxis.data.array_files import array_file
 from zeuxis.data.bit_depth import bits_and_folder
 from zeuxis.data.decode import PictureDecoder, in_threads
 from zeuxis.data.folder import TRIAL
@@ -25,6 +26,8 @@ from zeuxis.data.preparing import most_skipped
 from zeuxis.data.source import Array, Skipped
 from zeuxis.data.tables import arranged_tables
 from zeuxis.data.tables_name import TablesName, tables_named
+from zeuxis.errors import UsageError
+from zeuxis.escaping import word
 from zeuxis.spec import Size, height_width
 
 TINY = 16  # pixels: the shorter side below which little can be learnt
@@ -71,6 +74,10 @@ def check(path: str | Path, size: Size | None = None) -> Checked:
 def _arranged(path: str | Path) -> Iterator[tuple[Arranged, int]]:
     """What the folder or the tables at ``path`` hold, while this lasts, and where white is in files of 16 bits."""
     bits, folder = bits_and_folder(path)
+    if folder is None and array_file(path) is not None:
+        raise UsageError(
+            f"'{path}' holds arrays, of which no picture is left out: zeuxis data {word(str(path))} shows them"
+        )
     tables = tables_named(path) if folder is None else None
     if tables is None:
         found = arrange(path if folder is None else folder)

@@ -18,6 +18,7 @@ import numpy as np
 from zeuxis.data import prepared
 from zeuxis.data.aligned import aligned, require_pairs
 from zeuxis.data.arrange import Arranged, arrange
+from zeuxis.data.array_files import SUFFIXES as ARRAYS
 from zeuxis.data.bit_depth import ALL
 from zeuxis.data.cache import cache_dir, new_file
 from zeuxis.data.contents import Contents
@@ -33,6 +34,7 @@ from zeuxis.data.tables import open_tables
 from zeuxis.data.tables_name import TablesName
 from zeuxis.data.unpaired import UnpairedSource
 from zeuxis.errors import DataError, NoneHeldOut, UnknownName, Unsupported, UsageError
+from zeuxis.escaping import word
 from zeuxis.spec import Size, spell_size
 
 TRIAL = 64  # pixels a side, where only headers are looked at
@@ -120,6 +122,8 @@ def _nothing(found: Arranged) -> str:
     """What to say of a folder without any picture."""
     archive = next((one for one in found.ignored if one.kind in ("archive", "table")), None)
     hint = f"; '{archive.path}' is {archive.reason}" if archive else ""
+    if (arrays := next((one.path for one in found.ignored if one.path.lower().endswith(ARRAYS)), None)) is not None:
+        hint = f"; '{arrays}' holds arrays: a file of them is data by itself, --data {word(str(found.root / arrays))}"
     return f"no pictures in '{found.root}': it should hold files ending in {', '.join(sorted(SUFFIXES))}{hint}"
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from zeuxis.data.array_files import array_file, open_arrays
 from zeuxis.data.bit_depth import ALL, bits_and_folder
 from zeuxis.data.datasets import open_dataset
 from zeuxis.data.degraded import DegradedSource
@@ -74,7 +75,8 @@ def open_source(name: str | Path, size: Size | None = None, split: str = "train"
 
     A known name goes before a folder of the same name; ``./NAME`` is the folder, which may also lie in
     ``$ZEUXIS_DATA``, ``bits12:FOLDER`` one whose files of 16 bits hold 12 (`zeuxis.data.bit_depth`). A file of Parquet
-    and a folder of such are tables of pictures, also spelled ``parquet:PATH`` (`zeuxis.data.tables_name`);
+    and a folder of such are tables of pictures, also spelled ``parquet:PATH`` (`zeuxis.data.tables_name`), a ``.npz``
+    or ``.npy`` holds arrays of them (`zeuxis.data.array_files`);
     ``hub:OWNER/NAME`` is a dataset of the Hugging Face hub (`zeuxis.data.hub_name`). Of the papers' own sets
     (`zeuxis.data.published`) a copy is opened that is here already. What follows a bar degrades the pictures into
     sources of pairs: ``"fashion-mnist | blur:2 | noise:0.1"``, or says which pairs the data hold
@@ -155,12 +157,15 @@ def _opened(name: str | Path, size: Size | None, split: str, chosen: Fit) -> Sou
         return open_tables(tables, size, split, chosen)
     if text.startswith(PREFIX):
         return open_hub(parse_hub_name(text), size, split, chosen)
+    if (arrays := array_file(text)) is not None:
+        return open_arrays(arrays, size, split, chosen)
     if at_home(name).is_file():
         if opener := next((opener for suffix, opener in ARCHIVES.items() if text.lower().endswith(suffix)), None):
             into = word(text[: text.rfind(".")].removesuffix(".tar"))
+            shard = f", or --data {word(str(Path(text).parent))}, where it is a WebDataset shard"
             raise UsageError(
                 f"'{text}' is an archive, and data is a folder: unpack it (python -m {opener} -e {word(text)} {into}), "
-                f"and give --data {into}"
+                f"and give --data {into}{shard if text.lower().endswith('.tar') else ''}"
             )
         raise UsageError(
             f"'{text}' is a file, and data is a folder of pictures or a dataset's name (zeuxis data lists them)"

@@ -23,8 +23,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from zeuxis.data.fit import LARGER, SQUARE, Fit, brought, fit_picture
+from zeuxis.data.levels import levels_of
 from zeuxis.data.names import in_natural_order
-from zeuxis.data.picture import GREY_MODES, WIDE_MODES, upright
+from zeuxis.data.picture import GREY_MODES, WIDE_MODES, composited, upright
 from zeuxis.data.shards import MOST_CLASSES
 from zeuxis.data.source import Array, ArraySource, Skipped, Values
 from zeuxis.data.split import carve
@@ -97,7 +98,7 @@ class OwnData:
         label = fields.get("label")
         names: tuple[str, ...] = ()
         if label is not None:
-            names, numbers = _classes(self.columns["label"])
+            names, numbers = classes_of(self.columns["label"])
             fields["label"] = numbers
         splits = carve(NAME, [str(row) for row in range(len(self))])
         if split not in splits:
@@ -262,7 +263,9 @@ def _picture(value: Any, name: str) -> Image.Image:
         value = upright(value)
         if value.has_transparency_data:
             return value.convert("RGBA")
-        if value.mode in WIDE_MODES or value.mode == "F":
+        if value.mode in WIDE_MODES:  # white is at 65,535, as in files
+            return composited(value, grey=True)
+        if value.mode == "F":
             raise UsageError(f"a picture of mode {value.mode}: bring it to 8 bits first, for instance by numpy")
         return value.convert("L" if value.mode in GREY_MODES else "RGB")
     if isinstance(value, Tensor):
@@ -292,15 +295,7 @@ def _picture(value: Any, name: str) -> Image.Image:
         )
     if not array.size:
         raise UsageError(f"an array of {name} has the shape {array.shape}: there are no pixels in it")
-    if array.dtype != np.uint8:
-        levels = np.round(array.astype(np.float64) * 255) if array.dtype.kind == "f" else None
-        # What rounding took beyond [0, 1], a resize or a sum, is taken for the end; NaN is in no range.
-        if levels is None or not (levels.min() >= 0 and levels.max() <= 255):
-            raise UsageError(
-                f"{name} of type {array.dtype} from {array.min():.4g} to {array.max():.4g}: give uint8 in [0, 255] or "
-                "floats in [0, 1] (of values in [-1, 1]: (x + 1) / 2)"
-            )
-        array = levels.astype(np.uint8)
+    array = levels_of(array, name)
     return Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array, COLOUR_MODES[array.shape[-1]])
 
 
@@ -330,7 +325,7 @@ def _opaque(picture: Image.Image, mode: str) -> Image.Image:
     return picture.convert(mode)
 
 
-def _classes(labels: Sequence[Any]) -> tuple[tuple[str, ...], Array]:
+def classes_of(labels: Sequence[Any]) -> tuple[tuple[str, ...], Array]:
     """The names of classes, and each label's number: numbers count from 0, names are in natural order."""
     plain = [_label(label, row) for row, label in enumerate(labels)]
     numbers = [label for label in plain if isinstance(label, int) and not isinstance(label, bool)]

@@ -20,7 +20,7 @@ AT_ONCE = 64  # rows in memory
 AT_ONCE_BYTES = 64 << 20  # of rows in memory, if each were as large as all of its row group
 BUFFER = 1 << 20  # bytes that are read at a time
 MOST_ROWS = 50_000_000  # of a file: it is its word that is taken for their number
-ColumnKind = Literal["image", "integer", "text", "other"]
+ColumnKind = Literal["image", "integer", "real", "text", "other"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ def columns(path: Path) -> list[Column]:
             kind = "image"
         elif pa.types.is_integer(_values(field.type)) or pa.types.is_boolean(_values(field.type)):
             kind = "integer"
+        elif pa.types.is_floating(_values(field.type)):
+            kind = "real"
         elif _is_text(_values(field.type)) or (of_list and _is_text(field.type.value_type)):
             kind = "text"
         found.append(Column(field.name, kind, tuple(map(str, names)) if isinstance(names, list) else ()))

@@ -1,7 +1,7 @@
 """From the rows of tables of pictures to a listing, as folders have one: the rule of the columns.
 
     image      the only column of pictures, or else the first called image, img, picture, photo
-    label      the first called label, labels, class, cls, target that holds whole numbers or texts
+    label      the first called label, labels, class, cls, target that holds whole numbers or texts, or else real ones
     caption    the first called caption, captions, text, prompt, description that holds texts (of a list, the first)
 
 A column that is named in the spelling goes before. Texts as labels become classes in natural order (2 before 10). A
@@ -75,6 +75,8 @@ def mapped(name: HubName | TablesName, columns: Sequence[Column]) -> Mapped:
         spelt = replace(name, image="COLUMN")
         raise DataError(f"'{name}' has {which} among {_some(known)}: name one that holds their files, as {spelt}")
     label = _first(known, name.label, LABELS, ("integer", "text"), {image})
+    if name.label is None and label is None:  # pandas writes whole numbers as real ones where one is missing
+        label = _first(known, None, LABELS, ("real",), {image})
     caption = _first(known, name.caption, CAPTIONS, ("text",), {image, label})
     rest = tuple(column for column in known if column not in (image, label, caption))
     return Mapped(image, label, caption, known[label].class_names if label is not None else (), rest)
@@ -190,7 +192,8 @@ def _picture(value: Any) -> bytes | LostRow:
 
 def _label(row: Row, column: str | None) -> int | str | None:
     value = None if column is None else row.get(column)
-    return int(value) if isinstance(value, int) else value.strip() or None if isinstance(value, str) else None
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return int(value) if whole else value.strip() or None if isinstance(value, str) else None
 
 
 def _caption(row: Row, column: str | None) -> str | None:
