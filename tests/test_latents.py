@@ -212,7 +212,9 @@ def test_a_walk_of_a_shipped_model_is_replayed_to_the_pixel(tmp_path: Path, comm
         assert frames_of(moving) == 4
         moving.save(tmp_path / "again.gif", save_all=True, comment=b'{"format": 2}')  # of another program
     told, record = json.loads(command("info", out, "--json")[1]), read_record(out.with_suffix(".png"))
-    assert told["latent"] == record["latent"] and told["model"] == "cvae" and told["synthetic"] is True
+    assert (
+        told["latent"]["steps"] == record["latent"]["steps"] and told["model"] == "cvae" and told["synthetic"] is True
+    )
     assert record_in(tmp_path / "again.gif") is None and record_in(out.with_suffix(".png")) is None
     sheet = out.with_suffix(".png")
     code, said, _ = command("sample", "--replay", sheet, "--json", "--out", tmp_path / "again.png")

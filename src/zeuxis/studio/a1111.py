@@ -297,6 +297,9 @@ def scripts() -> dict[str, list[str]]:
 @routes.get("/face-restorers")
 @routes.get("/prompt-styles")
 @routes.get("/realesrgan-models")
+@routes.get("/script-info")
+@routes.get("/extensions")
+@routes.get("/sd-modules")
 def none_here() -> list[dict[str, Any]]:
     """What there is none of: clients that ask for all lists as they connect give up where one is not answered."""
     return []
@@ -306,6 +309,19 @@ def none_here() -> list[dict[str, Any]]:
 def embeddings() -> dict[str, dict[str, Any]]:
     """None, in the form that clients read."""
     return {"loaded": {}, "skipped": {}}
+
+
+@routes.get("/cmd-flags")
+def flags() -> dict[str, Any]:
+    """The web UI's own flags, of which none are taken here."""
+    return {}
+
+
+@routes.post("/unload-checkpoint")
+@routes.post("/reload-checkpoint")
+def at_hand() -> dict[str, Any]:
+    """Nothing is to be done: models are loaded as they are asked for, and let go of when nobody asks."""
+    return {}
 
 
 @routes.post("/refresh-checkpoints")
