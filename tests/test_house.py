@@ -54,6 +54,15 @@ def test_imports_run_downward() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_what_only_one_machine_made_is_neither_kept_nor_packed() -> None:
+    """An sdist leaves out what the ``.gitignore`` at the top says, and heeds no other."""
+    top = ROOT.parents[1]
+    assert [path.name for path in top.iterdir() if path.name.startswith("-")] == []  # what --help was once written to
+    ignored = (top / ".gitignore").read_text(encoding="utf-8").split()
+    assert {".venv/", ".hypothesis/", "node_modules/", "runs/"} <= set(ignored)
+    assert [path for path in top.glob("*/.gitignore") if path.parent.name in ("studio", "src", "tests", "docs")] == []
+
+
 def test_methods_do_not_import_methods() -> None:
     wrong = []
     for path in (ROOT / "systems").rglob("*.py"):

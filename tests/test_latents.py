@@ -24,7 +24,7 @@ from zeuxis.api.latent_steps import Crossed, Drawn, Moved, lineage
 from zeuxis.api.latents import Latents, made_again, read_steps
 from zeuxis.api.mix import mix
 from zeuxis.api.model import Model, load
-from zeuxis.api.moving import writer_of
+from zeuxis.api.moving import record_in, writer_of
 from zeuxis.api.neighbours import neighbours
 from zeuxis.api.pictures import Pictures
 from zeuxis.api.replay import replay
@@ -210,6 +210,12 @@ def test_a_walk_of_a_shipped_model_is_replayed_to_the_pixel(tmp_path: Path, comm
     assert code == 0 and "4 pictures, spherical" in said
     with Image.open(out) as moving:
         assert frames_of(moving) == 4
+        moving.save(tmp_path / "again.gif", save_all=True, comment=b'{"format": 2}')  # of another program
+    told, record = json.loads(command("info", out, "--json")[1]), read_record(out.with_suffix(".png"))
+    assert (
+        told["latent"]["steps"] == record["latent"]["steps"] and told["model"] == "cvae" and told["synthetic"] is True
+    )
+    assert record_in(tmp_path / "again.gif") is None and record_in(out.with_suffix(".png")) is None
     sheet = out.with_suffix(".png")
     code, said, _ = command("sample", "--replay", sheet, "--json", "--out", tmp_path / "again.png")
     assert code == 0 and json.loads(said)["identical"]

@@ -36,6 +36,8 @@ def test_a_picture_that_is_given_back_recalls_how_it_was_made_and_gives_the_same
         await page.get_by_text("How was this picture made?").click()
         await page.locator("details.recall input").set_input_files(saved)
         await expect(page.get_by_label("Pictures", exact=True)).to_have_value("1")
+        field = page.locator("details.recall input")  # which lets go of it, so that the same file may be chosen again
+        assert await field.evaluate("(one) => one.files.length") == 0
         await page.get_by_role("button", name="Draw").click()
         await page.locator("section.job").nth(1).wait_for()
         await page.locator("section.job").first.locator("ul.pictures img").wait_for()

@@ -9,8 +9,9 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from email.message import Message
 from pathlib import Path
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request
 
 import numpy as np
@@ -25,6 +26,7 @@ from zeuxis.data.library import open_source
 from zeuxis.data.published import PUBLISHED, Archive, PublishedSet, copy_of
 from zeuxis.errors import DataError, UsageError
 from zeuxis.fetching import Unasked, named_by
+from zeuxis.version import __version__
 
 SIDE = 16
 
@@ -80,6 +82,7 @@ class Server:
         self.files: dict[str, bytes] = {}
         self.asked: list[tuple[str, str | None]] = []
         self.breaks: int | None = None
+        self.parts = ""  # what becomes of a request for a part: as it should be, "refused", or "from elsewhere"
 
     def open(self, request: Request, timeout: float) -> Answer:
         url, wanted = request.full_url, request.get_header("Range")
@@ -89,6 +92,12 @@ class Server:
         body = self.files[url]
         tag = f'"{hashlib.md5(body).hexdigest()}"'
         breaks, self.breaks = self.breaks, None
+        if wanted is not None and self.parts == "refused":
+            raise HTTPError(url, 416, "Requested Range Not Satisfiable", Message(), None)
+        if wanted is not None and self.parts == "from elsewhere":
+            answer = Answer(body[100:], 206, tag, breaks)
+            answer.headers["Content-Range"] = f"bytes 100-{len(body) - 1}/{len(body)}"
+            return answer
         if wanted is not None and request.get_header("If-range") == tag:
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))
             return Answer(body[start:], 206, tag, breaks)
@@ -168,6 +177,29 @@ def test_a_broken_download_goes_on_where_it_stopped(facades: PublishedSet, serve
     url = facades.archives[0].urls[0]
     assert [asked for asked in server.asked if asked[0] == url] == [(url, None), (url, "bytes=300-")]
     assert len(open_source("facades", SIDE)) == 4
+
+
+@pytest.mark.parametrize("parts", ["refused", "from elsewhere"])
+def test_a_part_that_cannot_be_gone_on_from_is_fetched_anew(facades: PublishedSet, server: Server, parts: str) -> None:
+    """A server may have nothing behind what is held, or send another part than was asked for."""
+    server.breaks, server.parts = 300, parts
+    with pytest.raises(DataError, match="ended after 300"):
+        fetch_set(facades)
+    fetch_set(facades)
+    assert [wanted for _, wanted in server.asked] == [None, "bytes=300-", None]
+    assert len(open_source("facades", SIDE)) == 4
+
+
+def test_a_server_is_told_who_asks(facades: PublishedSet, monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
+    agents = list[str | None]()
+
+    def opened(request: Request, timeout: float) -> Answer:
+        agents.append(request.get_header("User-agent"))
+        return server.open(request, timeout)
+
+    monkeypatch.setattr(download.urllib.request, "urlopen", opened)
+    fetch_set(facades)
+    assert agents == [f"zeuxis/{__version__}"]  # torchvision's downloads of MNIST met 403 as Python-urllib
 
 
 def test_what_came_from_an_address_is_not_thrown_away_for_its_mirror(facades: PublishedSet, server: Server) -> None:

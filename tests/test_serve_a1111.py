@@ -130,9 +130,13 @@ def test_clients_that_ask_for_all_lists_are_answered(served: Served) -> None:
         "prompt-styles",
         "realesrgan-models",
         "script-info",
+        "extensions",
+        "sd-modules",
     ]
     for name in lists:
         assert served.client.get(f"/sdapi/v1/{name}").json() == []
+    assert served.client.get("/sdapi/v1/cmd-flags").json() == {}
+    assert served.client.post("/sdapi/v1/unload-checkpoint").json() == {}
     assert served.client.get("/sdapi/v1/embeddings").json() == {"loaded": {}, "skipped": {}}
     assert served.client.get("/sdapi/v1/cmd-flags").json() == {}
     assert {served.client.post(f"/sdapi/v1/{name}").status_code for name in ("skip", "refresh-loras")} == {200}

@@ -75,7 +75,7 @@ def small(name: str, out: Tensor) -> Tensor:
 
 if __name__ == "__main__":
     arguments = sys.argv[1:]
-    if not arguments or len(arguments) > 2 or (len(arguments) == 2 and arguments[0] != "--small"):
+    if arguments[:-1] not in ([], ["--small"]) or not arguments or arguments[-1].startswith("-"):
         sys.exit(__doc__)
     torch.set_num_threads(1)
     made = every_output()

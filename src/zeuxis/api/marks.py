@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from zeuxis.api.moving import record_in
 from zeuxis.api.restore_picture import open_for_restoring
 from zeuxis.errors import UsageError
 from zeuxis.provenance.asked import asked
@@ -64,7 +65,8 @@ def marks_of(path: Path) -> MarksFound:
     try:
         record = read_record(path)
     except CarriesNoRecord as error:
-        record, missing = {}, error
+        held = record_in(path)
+        record, missing = held or {}, error if held is None else None
     found = MarksFound(record, read_parameters(path), credentials_in(path), detect_in(path))
     if missing is not None and found.parameters is None and found.credentials is None and not found.detected.marked:
         raise UsageError(f"{missing}; {found.detected}")

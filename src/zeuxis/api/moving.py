@@ -19,7 +19,8 @@ from PIL import Image
 from PIL.ExifTags import IFD
 
 from zeuxis.errors import Unsupported, UsageError, ZeuxisError
-from zeuxis.provenance.record import DISCLOSURE, SOURCE_TYPE, XMP, as_asked, write_whole
+from zeuxis.provenance.parameters import MAX_TEXT
+from zeuxis.provenance.record import DISCLOSURE, READ, SOURCE_TYPE, XMP, as_asked, write_whole
 
 USER_COMMENT, DESCRIPTION = 0x9286, 0x010E  # EXIF tags: the first is of the camera's block, the second of the picture's
 ASCII = b"ASCII\0\0\0"  # how a comment of the camera's block says what its characters are
@@ -124,6 +125,23 @@ def mp4(frames: Sequence[Image.Image], durations: Sequence[int], record: Mapping
                 f"ffmpeg failed ({said[-1] if said else done.returncode}): give a name that ends in .webp or .gif"
             )
         return made.read_bytes()
+
+
+def record_in(path: Path) -> dict[str, Any] | None:
+    """The record in a moving WebP or GIF, as it was written; None of other files, and where a comment is another's."""
+    try:
+        with Image.open(path, formats=("WEBP", "GIF")) as shown:
+            exif = shown.getexif().get_ifd(IFD.Exif).get(USER_COMMENT)
+            told = shown.info.get("comment", b"") if shown.format == "GIF" else exif
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # another format, or damaged
+        return None
+    if not isinstance(told, bytes) or len(told) > MAX_TEXT:
+        return None
+    try:
+        found = json.loads(told.removeprefix(ASCII))
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and found.get("format") in READ and found.get("synthetic") is True else None
 
 
 WRITERS: Mapping[str, Writer] = {".webp": webp, ".gif": gif, ".mp4": mp4}

@@ -11,7 +11,8 @@ import http.client
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from zeuxis.data.entries import DatasetEntry
 from zeuxis.errors import DataError
 from zeuxis.fetching import require_asked
 from zeuxis.files import file_hash, read_text
+from zeuxis.version import __version__
 
 WAIT = 30  # seconds without an answer before giving up
 CHUNK = 1 << 20  # bytes
+AGENT = f"zeuxis/{__version__}"  # some servers answer Python's own name with 403
 MOST_NOTED = 1 << 16  # bytes of a note of what has come
 Report = Callable[[str, float | None], None]  # a message, and the share of the file that has come
 
@@ -122,11 +125,14 @@ def _take(url: str, part: Path, report: Report) -> None:
     held = part.stat().st_size if begun is not None and begun.url == url and begun.version else 0
     if begun is not None and held and held == begun.total:
         return
-    asked = urllib.request.Request(url)
+    asked = urllib.request.Request(url, headers={"User-Agent": AGENT})
     if begun is not None and held:
         asked.add_header("Range", f"bytes={held}-")
         asked.add_header("If-Range", begun.version)
-    with urllib.request.urlopen(asked, timeout=WAIT) as answer:
+    with _answered(asked) as answer:
+        if answer is None or _is_elsewhere(answer, held):  # what is held is of no use: the whole, from its beginning
+            _forget(part)
+            return _take(url, part, report)
         if answer.status != http.client.PARTIAL_CONTENT:  # the whole: nothing was held, or of another version
             held = 0
         length = answer.headers.get("Content-Length")
@@ -139,6 +145,28 @@ def _take(url: str, part: Path, report: Report) -> None:
         _append(answer, part, held, total, report)
     if total is not None and (came := part.stat().st_size) != total:
         raise ConnectionError(f"the connection ended after {came:,} of {total:,} bytes")
+
+
+@contextmanager
+def _answered(asked: urllib.request.Request) -> Iterator[Any]:
+    """What the server sends; None where it has none of the part that is asked for, as where all has come."""
+    try:
+        answer = urllib.request.urlopen(asked, timeout=WAIT)
+    except urllib.error.HTTPError as error:
+        if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE or not asked.has_header("Range"):
+            raise
+        error.close()
+        yield None
+        return
+    with answer:
+        yield answer
+
+
+def _is_elsewhere(answer: Any, held: int) -> bool:
+    """Whether a part was sent that does not go on where what is held ends."""
+    begins = f"bytes {held}-"
+    is_part = answer.status == http.client.PARTIAL_CONTENT
+    return is_part and not str(answer.headers.get("Content-Range", begins)).startswith(begins)
 
 
 def _append(answer: Any, part: Path, held: int, total: int | None, report: Report) -> None:

@@ -194,7 +194,7 @@ def read_record(path: Path) -> dict[str, Any]:
     try:
         with open_regular(path) as file:
             if file.read(len(SIGNATURE)) != SIGNATURE:
-                raise CarriesNoRecord(f"{path} is not a PNG: only PNG files carry a record")
+                raise CarriesNoRecord(f"{path} is not a PNG: only PNG files carry a record that can be drawn again")
             text = next((t for t in map(_our_text, _texts(file, path)) if t is not None), None)
     except FileNotFoundError:
         raise NoSuchPath("picture", path) from None

@@ -297,7 +297,6 @@ def scripts() -> dict[str, list[str]]:
     return {"txt2img": [], "img2img": []}
 
 
-@routes.get("/script-info")
 @routes.get("/latent-upscale-modes")
 @routes.get("/sd-vae")
 @routes.get("/loras")
@@ -305,6 +304,9 @@ def scripts() -> dict[str, list[str]]:
 @routes.get("/face-restorers")
 @routes.get("/prompt-styles")
 @routes.get("/realesrgan-models")
+@routes.get("/script-info")
+@routes.get("/extensions")
+@routes.get("/sd-modules")
 def none_here() -> list[dict[str, Any]]:
     """What there is none of: clients that ask for all lists as they connect give up where one is not answered."""
     return []
@@ -320,6 +322,13 @@ def flags() -> dict[str, Any]:
 def embeddings() -> dict[str, dict[str, Any]]:
     """None, in the form that clients read."""
     return {"loaded": {}, "skipped": {}}
+
+
+@routes.post("/unload-checkpoint")
+@routes.post("/reload-checkpoint")
+def at_hand() -> dict[str, Any]:
+    """Nothing is to be done: models are loaded as they are asked for, and let go of when nobody asks."""
+    return {}
 
 
 @routes.post("/refresh-checkpoints")

@@ -49,3 +49,11 @@ async function entriesOf(folder: FileSystemDirectoryEntry): Promise<FileSystemEn
     all.push(...some);
   }
 }
+
+// The files that were chosen, which the field lets go of: a browser says nothing where the same is chosen again, as after it
+// was removed.
+export function taken(field: HTMLInputElement): File[] {
+  const files = [...(field.files ?? [])];
+  field.value = "";
+  return files;
+}
