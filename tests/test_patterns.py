@@ -13,6 +13,7 @@ from torch import Tensor
 
 import zeuxis as zx
 from zeuxis.api.evaluate import default_metrics, evaluate
+from zeuxis.batch import Condition
 from zeuxis.catalog.build import build
 from zeuxis.data.library import open_source
 from zeuxis.data.worlds.nature import Plants, Terrain
@@ -22,7 +23,7 @@ from zeuxis.patterns.perlin import fade, fractal, noise, spectral_slope
 from zeuxis.patterns.quilting import boundary_error, cut, quilt
 from zeuxis.patterns.terrain import HEIGHTS, heights
 from zeuxis.patterns.turtle import drawn, fitted, heading_moments, headings, path
-from zeuxis.rng import Stream
+from zeuxis.rng import ImageRng, Stream
 from zeuxis.spec import DataSpec, Shape
 
 SEEDS = torch.arange(3)
@@ -239,3 +240,22 @@ def test_generators_need_no_training() -> None:
     with pytest.raises(UsageError, match="patches"):
         build("quilting", DataSpec(Shape(3, 32, 32)), {"patch": 2.0})
     assert quilting.card.needs == {"source"}
+
+
+@pytest.mark.parametrize(("name", "settings"), [("perlin", {"octaves": 6}), ("turtle", {})])
+def test_generators_draw_pictures_of_any_size(name: str, settings: dict[str, int]) -> None:
+    model = zx.load(name).at((20, 36))
+    found = model.sample(2, seed=3).tensor
+    made = build(name, DataSpec(Shape(found.shape[1], 20, 36)), settings)
+    assert found.shape[2:] == (20, 36)
+    assert torch.equal(found, made.sample(Condition(), ImageRng.counting(3, 2)))
+
+
+def test_a_quilt_of_another_size_has_patches_to_it() -> None:
+    small = build("quilting", DataSpec(Shape(3, 32, 32)), {})
+    assert small.sides() == (10, 2)  # type: ignore[operator]
+    small.shape = Shape(3, 64, 96)
+    assert small.sides() == (19, 3)  # type: ignore[operator]
+    small.shape = Shape(3, 4, 4)
+    with pytest.raises(UsageError, match="take larger pictures"):
+        small.sides()  # type: ignore[operator]

@@ -40,6 +40,7 @@ from zeuxis.training.threads import held
 from zeuxis.version import __version__
 
 RUNS = Path("runs/reproduce")
+OF_PICTURES = ("data", "size", "fit", "subset")  # keys of a recipe that say which pictures it learns from
 
 
 def reproduce(
@@ -242,6 +243,19 @@ def measured(model: Model, recipe: Recipe, claim: Claim, report: Report, extra: 
     return {"value": values[claim.metric], "figures": [f.as_dict() for f in found]}
 
 
+def baseline_of(recipe: Recipe, name: str) -> Recipe:
+    """The baseline called ``name`` as it is trained to be compared with ``recipe``: on the same data.
+
+    Where its own are those with a source made of each picture (``scenes | layout`` of ``scenes``), it keeps them: they
+    are the same pictures, and it is told the same in the form that it takes.
+    """
+    own = load_recipe(name)
+    told = {key: getattr(recipe, key) for key in OF_PICTURES}
+    if str(own.data).partition(" | ")[0] == recipe.data:
+        told["data"] = own.data
+    return own.model_copy(update=told)
+
+
 def _baseline(recipe: Recipe, claim: Claim, runs: Path, out: Path, device: str, report: Report) -> list[float]:
     """The baseline's figures on the same data, nothing where there is no baseline.
 
@@ -250,10 +264,8 @@ def _baseline(recipe: Recipe, claim: Claim, runs: Path, out: Path, device: str, 
     """
     if claim.baseline is None:
         return []
-    own = load_recipe(claim.baseline)
-    pictures = ("data", "size", "fit", "subset")
-    other = own.model_copy(update={key: getattr(recipe, key) for key in pictures})
-    same_data = all(getattr(other, key) == getattr(own, key) for key in pictures)
+    own, other = load_recipe(claim.baseline), baseline_of(recipe, claim.baseline)
+    same_data = all(getattr(other, key) == getattr(own, key) for key in OF_PICTURES)
     same_space = own.claim is not None and own.claim.features == claim.features
     if same_data and same_space and claim.baseline_sample is None:
         before = measured_before(own, claim.metric, claim.samples, out)

@@ -46,6 +46,8 @@ class Perlin(Generator):
         ),
     )
 
+    stride = 1  # of any size
+
     def __init__(
         self, shape: Shape, *, cells: int = 4, octaves: int = 5, gain: float = 0.5, tile: bool = False
     ) -> None:

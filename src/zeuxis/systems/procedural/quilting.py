@@ -37,22 +37,29 @@ class Quilting(Generator):
         learns=False,
     )
 
+    stride = 1  # of any size
+
     def __init__(self, shape: Shape, *, patch: float = 0.3, overlap: float = 1 / 6, sewn: bool = True) -> None:
         super().__init__()
         self.shape = Shape(*shape)
-        self.patch = round(patch * min(self.shape.height, self.shape.width))
-        self.overlap = max(1, round(overlap * self.patch))
-        if not self.overlap < self.patch <= min(self.shape.height, self.shape.width):
-            raise UsageError(
-                f"quilting: patches of {self.patch} pixels that share {self.overlap}: change patch or overlap"
-            )
-        self.sewn = sewn
+        self.patch, self.overlap, self.sewn = patch, overlap, sewn
+        self.sides()  # which refuses those that there are not
+
+    def sides(self) -> tuple[int, int]:
+        """Pixels of a patch's side, and of what it shares with a neighbour, for pictures of this size."""
+        least = min(self.shape.height, self.shape.width)
+        patch = round(self.patch * least)
+        overlap = max(1, round(self.overlap * patch))
+        if not overlap < patch <= least:
+            raise UsageError(f"quilting: patches of {patch} pixels that share {overlap}: change patch or overlap, or "
+                             "take larger pictures")  # fmt: skip
+        return patch, overlap
 
     def sample(self, condition: Condition, rng: ImageRng, how: Sampling = Sampling()) -> Tensor:
         assert condition.source is not None  # the card needs it
-        size = (self.shape.height, self.shape.width)
+        size, sides = (self.shape.height, self.shape.width), self.sides()
         pairs = zip(condition.source, rng.each(len(rng)), strict=True)
-        return torch.stack([quilt(e, size, self.patch, self.overlap, own, sewn=self.sewn) for e, own in pairs])
+        return torch.stack([quilt(e, size, *sides, own, sewn=self.sewn) for e, own in pairs])
 
     def proofs(self) -> Mapping[str, Proof]:
         return {"boundary-error": Proof("lower", self._boundary)}

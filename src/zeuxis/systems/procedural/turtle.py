@@ -36,6 +36,8 @@ class Turtle(Generator):
         learns=False,
     )
 
+    stride = 1  # of any size
+
     def __init__(
         self, shape: Shape, *, steps: int = 150, angle: float = 20.0, right: float = 0.5, pen: float = 0.025
     ) -> None:
