@@ -192,8 +192,9 @@ def _picture(value: Any) -> bytes | LostRow:
 
 def _label(row: Row, column: str | None) -> int | str | None:
     value = None if column is None else row.get(column)
-    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-    return int(value) if whole else value.strip() or None if isinstance(value, str) else None
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        return int(value)
+    return value.strip() or None if isinstance(value, str) else None
 
 
 def _caption(row: Row, column: str | None) -> str | None:
