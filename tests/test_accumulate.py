@@ -165,7 +165,7 @@ def test_a_mean_over_unequal_numbers_is_that_of_the_whole_batch(made: Callable[[
 
     def step(player: Player, loss: Callable[[Turn], Tensor | None], turns: Sequence[Turn]) -> bool:
         values = [(loss(turn), len(turn.batch)) for turn in turns]
-        found.append(sum(float(value) * n / 8 for value, n in values if value is not None))
+        found.append(sum(value.item() * n / 8 for value, n in values if value is not None))
         return False
 
     for size in (8, 2):

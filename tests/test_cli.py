@@ -363,7 +363,7 @@ def test_a_training_whose_progress_nobody_reads_saves_what_it_learnt(command, mo
     def unread(*shown):
         raise BrokenPipeError
 
-    monkeypatch.setattr("zeuxis.cli.train.Progress.__call__", unread)
+    monkeypatch.setattr("zeuxis.cli.progress.Progress.__call__", unread)
     run = tmp_path / "run"
     code, *_ = command("train", "vae", "--data", "digits", "--size", 8, "--iterations", 9, "--out", run, "--batch", 2)
     assert code == 141

@@ -23,12 +23,14 @@ from zeuxis.api.evidence import (
 )
 from zeuxis.api.forecast import Forecast, forecast
 from zeuxis.api.model import load
-from zeuxis.api.reproduce import folders, judge_again, reproduce
-from zeuxis.catalog.listing import opinions, results
+from zeuxis.api.reproduce import baseline_of, folders, judge_again, reproduce
+from zeuxis.catalog.listing import entry, opinions, results
 from zeuxis.catalog.weights import shipped
 from zeuxis.cli.reproduce import foretold
+from zeuxis.data.entries import ENTRIES
+from zeuxis.data.library import data_of
 from zeuxis.errors import DataError, UsageError
-from zeuxis.recipe import Recipe, load_recipe
+from zeuxis.recipe import Recipe, load_recipe, recipe_paths
 
 SMALL = ('data="digits"', "size=8", "claim.samples=64", "claim.seeds=[0]")
 TOOLS = Path(__file__).parent.parent / "tools"
@@ -310,3 +312,30 @@ def test_what_is_no_result_is_said_to_be_none(text: str, tmp_path: Path) -> None
         place_of(gaussian(), "x86_64", tmp_path, replace=False)
     with pytest.raises(DataError, match=r"gaussian\.json"):
         judge_again(load_recipe("gaussian"), out=tmp_path)
+
+
+def of_worlds() -> list[Recipe]:
+    """Recipes whose claim has a baseline, on data that are made here."""
+    every = [load_recipe(name) for name in recipe_paths()]
+    known = [(recipe, ENTRIES.get(str(recipe.data).partition("|")[0].strip())) for recipe in every]
+    return [
+        recipe
+        for recipe, data in known
+        if data is not None and data.format == "world" and recipe.claim is not None and recipe.claim.baseline
+    ]
+
+
+@pytest.mark.parametrize("recipe", of_worlds(), ids=lambda recipe: recipe.name)
+def test_a_baseline_is_told_what_it_needs(recipe: Recipe) -> None:
+    assert recipe.claim is not None and recipe.claim.baseline is not None
+    other = baseline_of(recipe, recipe.claim.baseline)
+    provided = data_of(other.data).open(other.size, "train", other.fit).spec.provides
+    needs = {*entry(other.system).card.needs, other.model.get("condition", "none")} - {"none"}
+    assert needs <= provided, f"{other.name} on {other.data}"
+    assert (other.size, other.fit, other.subset) == (recipe.size, recipe.fit, recipe.subset)
+
+
+def test_a_baseline_learns_from_the_same_data_in_the_form_that_it_takes() -> None:
+    assert baseline_of(load_recipe("colorizer"), "sr-resnet").data == "scenes | grey"
+    assert baseline_of(load_recipe("spade"), "pix2pix-layout").data == "scenes | layout"
+    assert baseline_of(load_recipe("vq-vae-emoji"), "pca").data == "noto-emoji"

@@ -16,6 +16,7 @@ from zeuxis.errors import UnknownName, UsageError
 from zeuxis.metrics.adaptation import DomainAdaptation
 from zeuxis.metrics.boundaries import Boundaries
 from zeuxis.metrics.codes import CodeUsage
+from zeuxis.metrics.colourfulness import colour_gap, colourfulness
 from zeuxis.metrics.distance import BLOCK, blocks, nearest, nearest_squared
 from zeuxis.metrics.evidence import Compared
 from zeuxis.metrics.frechet import Moments, frechet
@@ -620,3 +621,17 @@ def test_bits_say_what_they_are_not_comparable_with() -> None:
     assert f"at most {1000 / math.log(2) / 784:.3f}" in str(figure.warning)
     assert measure(["bits-per-dim"], replace(padded, data_dims=1024))[0].warning is None
     assert bits_without_padding(2.0, 1024, 784) * 784 == pytest.approx(2 * 1024)
+
+
+def test_colourfulness_is_that_of_opponents_and_grey_has_none() -> None:
+    """Hasler and Süsstrunk's M, by hand: of one red and one green pixel, and of an even blue."""
+    halves = torch.tensor([[255.0, 0.0], [0.0, 255.0], [0.0, 0.0]]).view(1, 3, 1, 2) / 127.5 - 1
+    # rg is 255 and -255: deviation 255, mean 0; yb is 127.5 twice: deviation 0, mean 127.5
+    assert colourfulness(halves).item() == pytest.approx(255 + 0.3 * 127.5)
+    blue = torch.tensor([0.0, 0.0, 255.0]).view(1, 3, 1, 1).expand(1, 3, 4, 4) / 127.5 - 1
+    assert colourfulness(blue).item() == pytest.approx(0.3 * 255)
+    grey = torch.rand(3, 1, 8, 8).expand(3, 3, 8, 8)
+    assert torch.allclose(colourfulness(grey), torch.zeros(3, dtype=torch.float64), atol=1e-9)
+    assert colour_gap(grey[:1], blue).item() == pytest.approx(76.5)
+    with pytest.raises(UsageError, match="3 channels, and these have 1"):
+        colourfulness(grey[:, :1])

@@ -17,6 +17,7 @@ from typing import Literal
 from torch import Tensor
 
 from zeuxis.errors import UnknownName, UsageError
+from zeuxis.metrics.colourfulness import colour_gap
 from zeuxis.metrics.evidence import Compared, present
 from zeuxis.metrics.evidence import Evidence as Evidence
 from zeuxis.metrics.frechet import frechet
@@ -236,6 +237,13 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             lambda e: e.mean("sharpness"),
             score=sharpness,
             side=2,
+        ),
+        "colour-gap": Metric(
+            "difference of colourfulness (Hasler and Süsstrunk's M, of 0 to 255) from the target's, mean over images",
+            "lower",
+            ("colour-gap",),
+            lambda e: e.mean("colour-gap"),
+            score=colour_gap,
         ),
         "psnr-y": Metric(
             "peak signal-to-noise ratio of luminance (BT.601), dB, mean over images; what is enlarged loses a border",
