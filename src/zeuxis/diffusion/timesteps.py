@@ -9,8 +9,7 @@ what they mean; :func:`zeuxis.diffusion.schedule.respaced` has the grids that we
     steps_offset                                      ``offset``: added to the steps of "leading"
     set_alpha_to_one                                  ``to_zero``: whether the last step goes to the picture itself, or
                                                       to the chain's first step (DDIM alone knows the difference), which
-                                                      is then no call of those that reach down to it, but
-                                                      their end
+                                                      is then no call of those that reach down to it, but their end
     rescale_betas_zero_snr                            ``zero_snr`` of :func:`chain_betas`
     LCMScheduler                                      ``spacing`` "consistency": some of the :data:`CONSISTENT` even
                                                       steps that latent consistency models are distilled at (Luo et al.
