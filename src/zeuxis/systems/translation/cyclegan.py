@@ -19,7 +19,7 @@ from zeuxis.knobs import Knob, Sampling
 from zeuxis.losses.adversarial import LeastSquares
 from zeuxis.losses.reconstruction import l1
 from zeuxis.nn.image_pool import ImagePool
-from zeuxis.nn.patch_gan import PatchCritic, patch_critic
+from zeuxis.nn.patch_gan import PatchCritic, must_fit_patches, patch_critic
 from zeuxis.nn.resnet_generator import ResNetGenerator
 from zeuxis.rng import ImageRng
 from zeuxis.systems.translation._family import check_counts, check_patch, check_sides, source_at
@@ -93,7 +93,7 @@ class CycleGAN(System):
                 f"have {images}: give model.identity=0"
             )
         self.cycle, self.identity, self.lr, self.stride = cycle, identity, lr, STRIDE
-        self.one_way = one_way
+        self.one_way, self.critic_layers = one_way, layers if patch is None else None
         self.to_image = ResNetGenerator(sources, images, ngf=ngf, blocks=blocks)  # G
         self.to_source = ResNetGenerator(images, sources, ngf=ngf, blocks=blocks)  # F
         if patch is None:
@@ -107,6 +107,8 @@ class CycleGAN(System):
         self.loss = LeastSquares()
 
     def players(self) -> tuple[Player, ...]:
+        if self.critic_layers is not None:  # said as a training begins: models that were trained before still load
+            must_fit_patches(self.shape, self.critic_layers)
         # appendix 7.1: the same rate for half of the training, then linearly to zero
         translators, critics = (self.to_image, self.to_source), (self.image_critic, self.source_critic)
         return (
