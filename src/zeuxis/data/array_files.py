@@ -32,7 +32,7 @@ from zeuxis.data.preparing import SPLITS
 from zeuxis.data.source import Array, ArraySource, Values
 from zeuxis.data.split import carve
 from zeuxis.data.splits import SPLIT_OF
-from zeuxis.errors import DataError, NoneHeldOut, UnknownName, UsageError
+from zeuxis.errors import DataError, UnknownName, UsageError
 from zeuxis.files import at_home
 from zeuxis.spec import Size, spell_size
 
@@ -76,13 +76,10 @@ def open_arrays(path: Path, size: Size | None, split: str, fit: Fit) -> ArraySou
             np.save(made / "images.npy", images)
             prepared.write_prepared(made, fields, known)
 
-    source = prepared.open_prepared(kept, decoded, path.name, split)
-    if not len(source):
-        if split != "val":
-            raise NoneHeldOut(f"'{path}' has too few pictures to set any apart for '{split}': give ten or more")
-        source = prepared.open_prepared(kept, decoded, path.name, "train")
-        source.remarks = (*source.remarks, "too few pictures to hold any out: validation shows those of training")
-    return source
+    def opened(part: str) -> ArraySource:
+        return prepared.open_prepared(kept, decoded, path.name, part)
+
+    return prepared.held_out_or_learnt(opened, split, "give ten or more", str(path))
 
 
 @dataclass(frozen=True)

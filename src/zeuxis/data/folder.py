@@ -33,7 +33,7 @@ from zeuxis.data.split import carve
 from zeuxis.data.tables import open_tables
 from zeuxis.data.tables_name import TablesName
 from zeuxis.data.unpaired import UnpairedSource
-from zeuxis.errors import DataError, NoneHeldOut, UnknownName, Unsupported, UsageError
+from zeuxis.errors import DataError, UnknownName, Unsupported, UsageError
 from zeuxis.escaping import word
 from zeuxis.spec import Size, spell_size
 
@@ -156,17 +156,11 @@ class _Folder:
             prepare(decoder, listing, kept, divided)
 
         def opened(part: str) -> ArraySource:
-            return prepared.open_prepared(kept, decoded, found.root.name + letter, part, self.fit, self.size)
+            held = part if part in apart else "train"
+            return prepared.open_prepared(kept, decoded, found.root.name + letter, held, self.fit, self.size)
 
-        source = opened(split if split in apart else "train")
-        if not len(source):
-            if split != "val":
-                raise NoneHeldOut(
-                    f"'{found.root}' has too few pictures to set any apart for '{split}': give ten or more, or put "
-                    f"some into a folder '{split}' within it"
-                )
-            source = opened("train")
-            source.remarks = (*source.remarks, "too few pictures to hold any out: validation shows those of training")
+        mend = f"give ten or more, or put some into a folder '{split}' within it"
+        source = prepared.held_out_or_learnt(opened, split, mend, str(found.root))
         self.failed += source.skipped[len(listing.skipped) :]
         return source
 

@@ -22,7 +22,7 @@ import numpy as np
 from zeuxis.data.fit import SQUARE, Fit
 from zeuxis.data.ragged import Array, Ragged, View
 from zeuxis.data.source import CONDITION_FIELDS, ArraySource, Skipped, Values, content_hash
-from zeuxis.errors import DataError
+from zeuxis.errors import DataError, NoneHeldOut
 from zeuxis.spec import Size
 
 ABOUT, SKIPPED = "about.json", "skipped.jsonl"
@@ -96,6 +96,19 @@ def open_prepared(
     prepare()
     source = read_prepared(folder, name, split, fit, size)
     source.remarks = (*mended, *source.remarks)
+    return source
+
+
+def held_out_or_learnt(opened: Callable[[str], ArraySource], split: str, mend: str, name: str) -> ArraySource:
+    """What ``opened`` has of a ``split``; where there are too few pictures to hold any out, "val" shows those of
+    training, and "test" raises :class:`NoneHeldOut`, which ``mend`` ends."""
+    source = opened(split)
+    if len(source):
+        return source
+    if split != "val":
+        raise NoneHeldOut(f"'{name}' has too few pictures to set any apart for '{split}': {mend}")
+    source = opened("train")
+    source.remarks = (*source.remarks, "too few pictures to hold any out: validation shows those of training")
     return source
 
 

@@ -31,7 +31,7 @@ from zeuxis.data.survey import survey
 from zeuxis.data.table_files import TableFile, of_config, parts_of
 from zeuxis.data.table_rows import Mapped, Row, listed, mapped
 from zeuxis.data.tables_name import SUFFIX, TablesName
-from zeuxis.errors import DataError, NoneHeldOut, NoSuchPath, UnknownName, UsageError
+from zeuxis.errors import DataError, NoSuchPath, UnknownName, UsageError
 from zeuxis.files import at_home, draft_folder
 from zeuxis.spec import Size, spell_size
 
@@ -64,12 +64,7 @@ def open_tables(
     def opened(part: str) -> ArraySource:
         return prepared.open_prepared(kept, decoded, found.path.name, part, fit, size)
 
-    source = opened(split)
-    if not len(source):
-        if split != "val":
-            raise NoneHeldOut(f"'{found.path}' has too few pictures to set any apart for '{split}': give ten or more")
-        source = opened("train")
-        source.remarks = (*source.remarks, "too few pictures to hold any out: validation shows those of training")
+    source = prepared.held_out_or_learnt(opened, split, "give ten or more", str(found.path))
     source.ignored = found.ignored
     return source
 
