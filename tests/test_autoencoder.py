@@ -317,7 +317,9 @@ def test_vqgan_refuses_sides_that_its_factor_does_not_divide():
 @pytest.mark.parametrize("kind", [VQGAN, KLAutoencoder])
 def test_a_critic_that_could_not_enter_is_told_of_before_the_first_round(kind: type[System]):
     small = {"width": 32, "multiples": (1, 1), "blocks": 1, "ndf": 4}
-    with pytest.raises(UsageError, match="critic of 3 layers has no room in pictures of 24x16: set layers to 1 or 2"):
+    with pytest.raises(
+        UsageError, match="3 strided layers has no logit of pictures of 24x16 pixels: set layers to 1 or 2"
+    ):
         kind(Shape(1, 16, 24), layers=3, critic_start=0.5, **small).players()
     kind(Shape(1, 16, 24), layers=3, critic_start=1.0, **small).players()  # it never enters
     room = kind(Shape(1, 16, 24), layers=2, **small)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zeuxis.batch import Shape
-from zeuxis.errors import UsageError
+from zeuxis.errors import UsageError, must_be_within
 from zeuxis.nn.norm import Norm, initialise_normal
 from zeuxis.nn.spectral import SpectralConv2dUV
 
@@ -100,13 +100,13 @@ def map_side(side: int, layers: int, padding: int = 1) -> int:
 
 def must_fit_patches(shape: Shape, layers: int) -> None:
     """Raise :class:`UsageError` unless a :class:`PatchCritic` of so many ``layers`` has a logit for such pictures."""
-    if layers < 1:
-        raise UsageError(f"layers is {layers}: a critic of patches has 1 strided convolution or more")
+    must_be_within(1, layers=layers)
     side = min(shape.height, shape.width)
     if map_side(side, layers) < 1:
         able = [str(fewer) for fewer in range(1, layers) if map_side(side, fewer) > 0]
         mend = f"set layers to {' or '.join(able)}" if able else "set size to 8 or more"
-        raise UsageError(f"a critic of {layers} layers has no room in pictures of {shape.width}x{shape.height}: {mend}")
+        pictures = f"pictures of {shape.width}x{shape.height} pixels"
+        raise UsageError(f"a critic of {layers} strided layers has no logit of {pictures}: {mend}")
 
 
 def halved(x: Tensor) -> Tensor:

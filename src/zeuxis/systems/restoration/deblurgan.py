@@ -17,7 +17,7 @@ from zeuxis.game import Move, Player, System, Turn
 from zeuxis.losses.adversarial import Wasserstein
 from zeuxis.losses.penalty import gradient_penalty
 from zeuxis.losses.reconstruction import l2
-from zeuxis.nn.patch_gan import PatchCritic, map_side
+from zeuxis.nn.patch_gan import PatchCritic, must_fit_patches
 from zeuxis.nn.residual_generator import ResidualGenerator
 from zeuxis.systems.restoration._family import FeatureSpace, PictureRestorer, scale_between
 
@@ -74,11 +74,7 @@ class DeblurGAN(PictureRestorer):
         self.content, self.penalty, self.critic_steps = content, penalty, critic_steps
         if scale_between(self.shape, None if source_shape is None else Shape(*source_shape), "deblurgan") != 1:
             raise UsageError("'deblurgan' keeps a picture's size: use --pair motion:9, or sr-resnet to enlarge")
-        if layers < 1 or map_side(min(self.shape[1:]), layers) < 1:
-            raise UsageError(
-                f"a critic of {layers} strided layers has no logit of pictures of {self.shape.width}x"
-                f"{self.shape.height} pixels: set model.layers, from 1, or size"
-            )
+        must_fit_patches(self.shape, layers)
         self.network = ResidualGenerator(self.shape.channels, ngf=ngf, blocks=blocks)  # G
         self.critic = PatchCritic(self.shape.channels, ndf=ndf, layers=layers)  # D
         [*self.critic.parameters()][-1].requires_grad_(False)  # a bias of all logits, which the loss does not see
