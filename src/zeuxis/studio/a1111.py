@@ -85,6 +85,7 @@ KNOBS: Mapping[str, str] = {  # a field, and the knob that it turns
     "s_churn": "churn",
 }
 OLDER_DEFAULT = "Euler"  # of ``sampler_index``, where its user said nothing
+OFF: tuple[Any, ...] = (None, False, 0, "", [])
 MEANT: Mapping[str, tuple[Any, ...]] = {  # fields that would change pictures, and the values that change none here
     "resize_mode": (None, 0, 1),  # a picture of other proportions is cut to its middle
     "mask_blur": (None, 0, 4),  # a mask is taken as it is
@@ -102,6 +103,7 @@ MEANT: Mapping[str, tuple[Any, ...]] = {  # fields that would change pictures, a
     "s_noise": (None, 1),
     "refiner_checkpoint": (None, "", "None", "none"),
     "script_name": (None, "", "None", "none"),
+    **dict.fromkeys(("enable_hr", "restore_faces", "tiling", "styles", "subseed_strength"), OFF),
 }
 MEANT_SETTINGS: Mapping[str, tuple[Any, ...]] = {  # the same of ``override_settings``; others are of the web UI's files
     "sd_vae": (None, "", "None", "Automatic", "automatic"),
@@ -114,7 +116,6 @@ MEANT_SETTINGS: Mapping[str, tuple[Any, ...]] = {  # the same of ``override_sett
     "tiling": (None, False),
     "forge_additional_modules": (None, "", []),
 }
-NOT_HERE = ("enable_hr", "restore_faces", "tiling", "styles", "subseed_strength")
 
 
 class TextToImage(BaseModel):
@@ -378,9 +379,6 @@ async def extra_single_image(service: TheService, request: Request, asked: Extra
 async def _drawn(service: Service, request: Request, asked: TextToImage, given: Mapping[str, Any]) -> ImagesMade:
     known = _drawing_model(service, str(asked.override_settings.get(MODEL) or _chosen(request)))
     extra = asked.model_extra or {}
-    for name in NOT_HERE:
-        if extra.get(name):
-            raise ParameterRefused(name, f"{name} is not known here: leave it out")
     _refuse_meant("", extra, MEANT)
     _refuse_meant("override_settings: ", asked.override_settings, MEANT_SETTINGS)
     for script, settings in asked.alwayson_scripts.items():
