@@ -251,7 +251,7 @@ def baseline_of(recipe: Recipe, name: str) -> Recipe:
     """
     own = load_recipe(name)
     told = {key: getattr(recipe, key) for key in OF_PICTURES}
-    if str(own.data).partition(" | ")[0] == recipe.data:
+    if str(own.data).partition("|")[0].strip() == recipe.data:
         told["data"] = own.data
     return own.model_copy(update=told)
 

@@ -142,8 +142,8 @@ def load_published(
     asked = asked or PublishedName("")
     added: list[dict[str, Any]] = []
     if asked.vae is not None:
-        found, files = with_stage(found, asked.vae)
-        added.append({"kind": "vae", "files": _hashes(files)})
+        found, of_stage = with_stage(found, asked.vae)
+        added.append({"kind": "vae", "files": _hashes(of_stage)})
     for file, scale in asked.loras:
         merged = merge(lora_file(file), found.tensors, places(sizes, towers), scale)
         added.append({"kind": "lora", "files": _hashes(merged.files), "scale": scale, "layers": merged.layers})
@@ -157,9 +157,9 @@ def load_published(
         system = build(SYSTEM, spec, found.arguments)
     put(system, found.tensors, f"the weights in {path}")
     if asked.control is not None:
-        its_files, control = _control(asked.control, system)
+        files, control = _control(asked.control, system)
         system.branch = control.branch
-        added.append({"kind": "control", "files": _hashes(its_files), "unused": list(control.unused)})
+        added.append({"kind": "control", "files": _hashes(files), "unused": list(control.unused)})
     system.requires_grad_(False).eval()
     residence = Residence(torch.device(device), dtype)
     if staged is None:

@@ -23,7 +23,7 @@ from zeuxis.nn.clip_text import ClipTextTower
 from zeuxis.nn.clip_tokeniser import END, ClipTokeniser, byte_vocabulary
 from zeuxis.nn.prompt_syntax import PromptWeights, weighed
 
-Weighed = tuple[int, float]  # a token, and how much it counts
+WeighedToken = tuple[int, float]  # an id, and how much it counts
 
 
 class ClipReader(nn.Module):
@@ -66,7 +66,7 @@ class ClipReader(nn.Module):
         vector = read[0][1]
         return torch.cat([context for context, _ in read], 1)[rows], None if vector is None else vector[rows]
 
-    def _read(self, texts: Sequence[Sequence[Weighed]], skipped: int) -> tuple[Tensor, Tensor | None]:
+    def _read(self, texts: Sequence[Sequence[WeighedToken]], skipped: int) -> tuple[Tensor, Tensor | None]:
         """Context and vector of texts that fit into the window."""
         tokens = self.tokeniser.windows([[i for i, _ in pieces] for pieces in texts])
         weights = torch.ones(tokens.ids.shape)
@@ -79,7 +79,7 @@ class ClipReader(nn.Module):
         layer = states.layers[-1 - skipped]
         return weigh(self.tower.norm(layer) if self.norm else layer, weights), states.projected
 
-    def _weighed(self, caption: str, reading: PromptWeights) -> list[Weighed]:
+    def _weighed(self, caption: str, reading: PromptWeights) -> list[WeighedToken]:
         """The tokens of a caption of any length, each with its weight."""
         return [(i, part.weight) for part in weighed(caption, reading) for i in self.tokeniser.pieces(part.text)]
 

@@ -20,13 +20,11 @@ import torch
 from torch import Tensor
 
 from zeuxis.errors import NoSuchPath, UsageError, WeightsError
-from zeuxis.escaping import word
 from zeuxis.nn.clip_tokeniser import END, WORD_END
-from zeuxis.pretrained.parts import open_tensors
+from zeuxis.pretrained.parts import INVERSION, OF_TOWERS, open_tensors, weights_of
 
-ONE_TOWER = ("emb_params", "string_to_param.*")  # under what A1111's files have their vectors, whatever the token
+ONE_TOWER = (INVERSION, "string_to_param.*")  # under what A1111's files have their vectors, whatever the token
 PLACE = "string_to_token."  # which of the tower's tokens stood for it as it was learnt
-OF_TOWERS = ("clip_l", "clip_g")  # of XL's two towers, in this order
 MOST_VECTORS = 75  # that a window of CLIP's holds
 WIDTHS = (768, 1024, 1280)  # of published towers
 
@@ -45,11 +43,8 @@ def read_embedding(file: Path, token: str | None = None) -> Embedding:
     """
     if not file.is_file():
         raise NoSuchPath("file", file, "--embedding: ")
-    if file.suffix != ".safetensors":
-        raise WeightsError(
-            f"{file} is no safetensors: zeuxis convert {word(file)} makes a file of them, without running it"
-        )
-    tensors = {key: tensor for key, tensor in open_tensors(file).items() if not key.startswith(PLACE)}
+    (kept,) = weights_of(file)
+    tensors = {key: tensor for key, tensor in open_tensors(kept).items() if not key.startswith(PLACE)}
     own = file.stem
     if tensors.keys() == set(OF_TOWERS):
         each = [tensors[key] for key in OF_TOWERS]

@@ -37,6 +37,7 @@ from zeuxis.escaping import word
 from zeuxis.files import require_regular, why_no_tensors
 from zeuxis.pretrained import clip_keys, lora_factors
 from zeuxis.pretrained.lora_table import AdapterTable, adapter_table, parsed
+from zeuxis.pretrained.parts import INVERSION
 from zeuxis.pretrained.unet_keys import COMPVIS, DIFFUSERS, UNetSizes, unet_sources
 
 ROLES = {
@@ -57,7 +58,6 @@ PROCESSOR = re.compile(r"(?P<layer>.+)\.processor\.to_(?P<which>q|k|v|out)_lora\
 NUMBERED = re.compile(r"(?P<part>unet|text_encoder):(?P<n>\d+):(?P<role>up|down)")
 KOHYA = {"lora_unet_": "unet", "lora_te_": "text_encoder", "lora_te1_": "text_encoder", "lora_te2_": "text_encoder_2"}
 PARTS = ("unet", "text_encoder", "text_encoder_2")
-INVERSION = "emb_params"
 OTHER_KINDS = {  # of what is added to weights or tokens, with what is in the names of their tensors
     "an OFT": ".oft_",
     "an (IA)3": ".on_input",

@@ -33,6 +33,8 @@ PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 AUTO_MAP = b'"auto_map"'  # the key under which a table names programs
 AUTOENCODER = "AutoencoderKL"  # the class that a table of a first stage names
 STEMS = ("diffusion_pytorch_model", "model")  # of the weights of a part
+# Of a file of textual inversion (zeuxis.pretrained.embedding_file): the vectors of a token, for one tower and for XL's.
+INVERSION, OF_TOWERS = "emb_params", ("clip_l", "clip_g")
 # Of one file: what lies under which prefix, and what of it has no place in a model that draws.
 UNET, STAGE = "model.diffusion_model.", "first_stage_model."
 SCALE, CHAIN = "scale_factor", "alphas_cumprod"  # what latents are multiplied by; alpha-bar of every step
@@ -252,7 +254,7 @@ def _of_file(file: Path) -> PublishedParts:
         raise WeightsError(
             f"{file} is a LoRA, and no whole model: give the base that it is for, with --lora {word(file)}"
         )
-    if tensors.keys() <= {"emb_params", "clip_l", "clip_g"}:
+    if tensors and tensors.keys() <= {INVERSION, *OF_TOWERS}:
         raise WeightsError(
             f"{file} is a token of textual inversion: give the model that it is for, with --embedding {word(file)}"
         )
