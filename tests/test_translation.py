@@ -683,8 +683,6 @@ def test_a_drawing_on_paper_is_inverted(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_a_critic_without_room_is_told_of_before_the_first_round() -> None:
     small = {"ngf": 2, "blocks": 1, "ndf": 2, "pool": 0}
-    with pytest.raises(
-        UsageError, match="no logit of pictures of 16x16 pixels: set layers to 1 or 2"
-    ):
+    with pytest.raises(UsageError, match="no logit of pictures of 16x16 pixels: set layers to 1 or 2"):
         build("cyclegan", spec_of(side=16), {**small, "layers": 3}).players()
     build("cyclegan", spec_of(side=16), {**small, "layers": 2}).players()
