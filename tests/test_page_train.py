@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from browsing import PHONE, in_browser, needs_chromium
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 from serving import Served, png
 
 from zeuxis.api.functions import train
@@ -109,6 +111,38 @@ def test_a_folder_of_classes_is_given(served: Served, tmp_path: Path) -> None:
         await page.get_by_label("Pictures", exact=True).select_option("shapes (6)")
         await page.get_by_role("button", name="Delete these pictures").click()
         await expect(page.get_by_label("Pictures", exact=True)).not_to_contain_text("shapes (6)")
+
+    in_browser(served, work)
+
+
+def test_a_list_that_comes_late_takes_nothing_away(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "shapes").mkdir()
+    (tmp_path / "shapes" / "0.png").write_bytes(png())
+
+    async def work(page: Page) -> None:
+        given, told = asyncio.Event(), list[Any]()
+
+        async def late(route: Route) -> None:
+            if route.request.method != "GET" or told:
+                await route.fallback()
+                return
+            told.append(served.client.get("/api/datasets").json())  # as it is before anything was given
+            await given.wait()
+            await route.fulfill(json=told[0])
+
+        await page.route("**/api/datasets", late)
+        await page.get_by_role("link", name="Train", exact=True).click()
+        await page.get_by_label("A folder of pictures; its sub-folders").set_input_files(tmp_path / "shapes")
+        pictures = page.get_by_label("Pictures", exact=True)
+        await expect(pictures).to_contain_text("shapes (1)")
+        async with page.expect_response(
+            lambda found: found.url.endswith("/api/datasets") and found.request.method == "GET"
+        ):
+            given.set()
+        await page.evaluate(DROP)
+        await expect(pictures).to_contain_text("pictures (1)")
+        await expect(pictures).to_contain_text("shapes (1)")
+        assert told == [[]]
 
     in_browser(served, work)
 

@@ -10,19 +10,24 @@ class Store {
   trouble = $state("");
   recalled = $state<Recalled | null>(null);
 
+  #loads = 0;
+
+  // What was asked for before the newest time is not shown after it.
   async load(): Promise<void> {
+    const mine = ++this.#loads;
     try {
       const [catalog, models, restorers] = await Promise.all([
         get<Catalog>("/api/catalog"),
         get<Model[]>("/api/models"),
         get<Restorer[]>("/api/restorers"),
       ]);
+      if (mine !== this.#loads) return;
       this.catalog = catalog;
       this.models = models;
       this.restorers = restorers;
       this.trouble = "";
     } catch (error) {
-      this.trouble = messageOf(error);
+      if (mine === this.#loads) this.trouble = messageOf(error);
     }
   }
 
