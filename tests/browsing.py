@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from httpx2 import ASGITransport, AsyncClient, Response
 from playwright.async_api import Browser, Page, Route, async_playwright, expect
 from serving import ADDRESS, Served
 
@@ -80,7 +81,8 @@ async def _in_browser(
     strips: bool,
     expected: str,
 ) -> None:
-    faults, over = list[str](), asyncio.Event()
+    faults, unanswered = list[str](), set[asyncio.Task[Response]]()
+    service = AsyncClient(transport=ASGITransport(served.app, raise_app_exceptions=False), timeout=None)
 
     async def answer(route: Route) -> None:
         asked = route.request
@@ -88,14 +90,16 @@ async def _in_browser(
             faults.append(f"asked for {asked.url}")
             await route.abort()
             return
-        found = await asyncio.to_thread(
-            served.client.request,
-            asked.method,
-            asked.url.replace(f"{ADDRESS}{below}", ADDRESS, 1) if strips else asked.url,
-            headers={**asked.headers, "host": urlsplit(ADDRESS).netloc},
-            content=asked.post_data_buffer,
+        url = asked.url.replace(f"{ADDRESS}{below}", ADDRESS, 1) if strips else asked.url
+        headers = {**asked.headers, "host": urlsplit(ADDRESS).netloc}
+        asking = asyncio.ensure_future(
+            service.request(asked.method, url, headers=headers, content=asked.post_data_buffer)
         )
-        if not over.is_set():  # a picture that nobody waits for any more
+        unanswered.add(asking)
+        await asyncio.wait([asking])
+        unanswered.discard(asking)
+        if not asking.cancelled():
+            found = asking.result()
             await route.fulfill(status=found.status_code, headers=dict(found.headers), body=found.content)
 
     def logged(message: Any) -> None:
@@ -115,6 +119,7 @@ async def _in_browser(
         await page.goto(f"{ADDRESS}{below}/")
         await work(page)
     finally:
-        over.set()
+        for asking in unanswered:  # what follows a job that has no end is asked for as long as the page is there
+            asking.cancel()
         await context.close()
     assert not faults, "\n".join(faults)
