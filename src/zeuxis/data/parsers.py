@@ -64,9 +64,9 @@ def carried(path: str, what: str) -> Path:
 
 def digits() -> Raw:
     """scikit-learn's copy: 1,797 pictures of 8x8 pixels with 17 grey levels."""
-    rows = np.loadtxt(carried("data/digits.csv.gz", "'digits'"), delimiter=",")
+    rows = np.loadtxt(carried("data/digits.csv.gz", "'digits'"), delimiter=",", dtype=np.uint8)
     images = np.rint(rows[:, :-1] * (255 / 16)).astype(np.uint8).reshape(-1, 8, 8)
-    return Raw(images, {"label": rows[:, -1].astype(np.uint8)})
+    return Raw(images, {"label": rows[:, -1]})
 
 
 # -- $ZEUXIS_DATA -----------------------------------------------------------------------------------
