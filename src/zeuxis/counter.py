@@ -34,8 +34,11 @@ def mix(x: Tensor) -> Tensor:
     return x ^ _shift(x, 31)
 
 
-def uniforms(key: int, index: Tensor, slots: int) -> Tensor:
-    """``slots`` uniform numbers in [0, 1), float32 ``(B, slots)``, for each of ``index`` (B,) int64 under ``key``."""
+def uniforms(key: int | Tensor, index: Tensor, slots: int) -> Tensor:
+    """``slots`` uniform numbers in [0, 1), float32 ``(B, slots)``, for each of ``index`` (B,) int64 under ``key``.
+
+    A key may be of each example its own, (B,) int64.
+    """
     start = mix(index * _GAMMA + key)[:, None]  # (B, 1): each example has its own sequence
     steps = torch.arange(1, slots + 1, device=index.device) * _GAMMA  # (slots,)
     return _shift(mix(start + steps), 40).float() * 2.0**-24  # 24 bits: all that float32 can hold

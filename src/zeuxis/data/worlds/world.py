@@ -18,6 +18,7 @@ from zeuxis.spec import DataSpec
 
 SPLITS = {"train": (0, 90), "val": (90, 95), "test": (95, 100)}  # in hundredths of all descriptions
 ATTEMPTS = 1000  # at five rows in a hundred, not one in 10^22 needs more
+AT_ONCE = 4096  # rows that are drawn together, of several attempts where few are still missing
 HASHED = 64  # examples that a fingerprint reads
 
 
@@ -50,13 +51,20 @@ def draw_split(
     """
     rows = torch.zeros(len(index), len(sizes), dtype=torch.int64, device=index.device)
     missing = torch.arange(len(index), device=index.device)
-    for attempt in range(ATTEMPTS):
-        drawn = draw(uniforms(key + attempt, index[missing], slots))
-        good = in_split(drawn, sizes, split)
-        rows[missing[good]] = drawn[good]
-        missing = missing[~good]
-        if not len(missing):
-            return rows
+    done, some = 0, 1  # attempts: those made, and how many come next
+    while len(missing) and done < ATTEMPTS:
+        keys = key + torch.arange(done, done + some, device=index.device)
+        here = index[missing].repeat(some)  # (some * M,), attempt by attempt
+        drawn = draw(uniforms(keys.repeat_interleave(len(missing)), here, slots))
+        good = in_split(drawn, sizes, split).view(some, -1)  # (some, M)
+        found, first = good.any(0), good.int().argmax(0)  # argmax gives the first of equals
+        at = first * len(missing) + torch.arange(len(missing), device=index.device)
+        rows[missing[found]] = drawn[at[found]]
+        missing = missing[~found]
+        done += some
+        some = min(2 * some, max(1, AT_ONCE // max(1, len(missing))), max(1, ATTEMPTS - done))
+    if not len(missing):
+        return rows
     raise RuntimeError(f"{len(missing)} rows of '{split}' were not found in {ATTEMPTS} attempts")
 
 
