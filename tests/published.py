@@ -28,11 +28,11 @@ SIDE = 16  # pixels of a picture, whose latents have 8
 MERGES = ("c a", "ca t</w>", "r e", "re d</w>")
 TOWER = {"width": 64, "heads": 1, "depth": 2}
 SECOND = {"width": 64, "heads": 1, "depth": 2, "projection": 48, "activation": "gelu", "pad": "!"}
-UNET = {"width": 128, "multiples": (1, 2), "blocks": 1}
+UNET = {"width": 128, "multiples": (1, 1), "blocks": 1}  # with levels of one width, but for those of 2.x
 SMALL: dict[str, dict[str, Any]] = {  # of each version, and its network that inpaints
     "1.x": {"network": {**UNET, "attention": (1,), "heads": 8}, "text": ({**TOWER},), "offset": 1, "to_zero": False},
     "2.x": {
-        "network": {**UNET, "attention": (1,), "head_width": 64},
+        "network": {**UNET, "multiples": (1, 2), "attention": (1,), "head_width": 64},
         "text": ({**TOWER, "activation": "gelu", "pad": "!"},),
         "predicts": "v",
     },

@@ -51,7 +51,7 @@ from zeuxis.training.checkpoint import write_model
 from zeuxis.training.precision import autocast
 
 CAPTION = "a red cat on a chair"
-SHORT = Sampling(steps=3)
+SHORT = Sampling(steps=2)
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +60,33 @@ def models() -> dict[str, System]:
 
 
 @pytest.fixture(scope="module")
-def folder(models: dict[str, System], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository of 1.x, which no test changes."""
-    return repository(models["1.x"], tmp_path_factory.mktemp("hub") / "repo")
+def folders(models: dict[str, System], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A repository of each version, which no test changes."""
+    hub = tmp_path_factory.mktemp("hub")
+    return {version: repository(model, hub / version) for version, model in models.items()}
+
+
+@pytest.fixture(scope="module")
+def folder(folders: dict[str, Path]) -> Path:
+    """That of 1.x."""
+    return folders["1.x"]
+
+
+@pytest.fixture
+def repo(folder: Path, tmp_path: Path) -> Path:
+    """A copy of it, for the test to change."""
+    return Path(shutil.copytree(folder, tmp_path / "repo"))
+
+
+@pytest.fixture(scope="module")
+def files(models: dict[str, System], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Each version as one file, which no test changes."""
+    place = tmp_path_factory.mktemp("files")
+    more = {"2.x": {"v_pred": torch.zeros(1)}}
+    return {
+        version: single_file(models[version], place / f"{version}.safetensors", version, more.get(version))
+        for version in ("1.x", "2.x", "XL")
+    }
 
 
 def picture(system: System, how: Sampling = SHORT, seed: int = 0, **given: Any) -> Tensor:
@@ -80,8 +104,8 @@ HALF[..., SIDE // 2 :] = 1
 
 
 @pytest.mark.parametrize("version", ["1.x", "2.x", "XL", "inpainting"])
-def test_a_folder_gives_the_model_that_was_written(models, tmp_path: Path, version: str) -> None:
-    system, card = load_system(repository(models[version], tmp_path / "repo"))
+def test_a_folder_gives_the_model_that_was_written(models, folders, version: str) -> None:
+    system, card = load_system(folders[version])
     before, after = models[version].state_dict(), system.state_dict()
     assert before.keys() == after.keys() and all(torch.equal(before[k], after[k]) for k in before)
     assert card["unused"] == [] and card["version"] == ("1.x" if version in ("2.x", "inpainting") else version)
@@ -92,15 +116,13 @@ def test_a_folder_gives_the_model_that_was_written(models, tmp_path: Path, versi
 
 
 @pytest.mark.parametrize("version", ["1.x", "2.x", "XL"])
-def test_one_file_gives_the_same_picture(models, tmp_path: Path, monkeypatch, version: str) -> None:
-    repo = repository(models[version], tmp_path / "repo")
-    monkeypatch.setenv("ZEUXIS_TOKENIZER", str(repo / "tokenizer"))
-    more = {"v_pred": torch.zeros(1)} if version == "2.x" else None
-    file = single_file(models[version], tmp_path / "model.safetensors", version, more)
-    system, card = load_system(file)
-    system = load(file).at(SIDE).system  # a file does not tell the side of pictures
+def test_one_file_gives_the_same_picture(models, folders, files, monkeypatch, version: str) -> None:
+    monkeypatch.setenv("ZEUXIS_TOKENIZER", str(folders[version] / "tokenizer"))
+    file = files[version]
+    found = load(file)
+    card, system = found.card, found.at(SIDE).system  # a file does not tell the side of pictures
     sampler = str(models[version].config["sampler"])
-    one, other = (picture(s, Sampling(steps=3, sampler=sampler, guidance=5.0)) for s in (system, models[version]))
+    one, other = (picture(s, Sampling(**SHORT, sampler=sampler, guidance=5.0)) for s in (system, models[version]))
     if version == "2.x":  # a file tells no scheduler either: that of the published models is another
         assert system.config["offset"] == 1 and system.config["predicts"] == "v"
         assert any("resblocks.2" in name for name in card["unused"])
@@ -122,27 +144,25 @@ def test_a_projection_that_is_not_read_is_put_aside_by_either_name() -> None:
 
 @pytest.mark.parametrize("version", ["1.x", "2.x", "XL"])
 def test_one_file_pads_texts_as_its_version_does(
-    models, folder: Path, tmp_path: Path, monkeypatch, version: str
+    files, folder: Path, tmp_path: Path, monkeypatch, version: str
 ) -> None:
     """Not as the model does whose tokeniser was found, which is named."""
-    file = single_file(models[version], tmp_path / "model.safetensors", version)
     wanted = [table.get("pad", END) for table in SMALL[version]["text"]]
     assert wanted == {"1.x": [END], "2.x": ["!"], "XL": [END, "!"]}[version]
     place = Path(shutil.copytree(folder / "tokenizer", tmp_path / "tokenizer"))
     monkeypatch.setenv("ZEUXIS_TOKENIZER", str(place))
     for other in (END, "!"):
         rewrite(place / "special_tokens_map.json", pad_token=other)
-        found = read_published(file)
+        found = read_published(files[version])
         assert [table["pad"] for table in found.arguments["text"]] == wanted, other
         assert any(str(place) in note for note in found.notes)
     assert not any("tokeniser" in note for note in read_published(folder).notes)
 
 
-def test_a_converted_checkpoint_is_read_too(models, tmp_path: Path, monkeypatch) -> None:
+def test_a_converted_checkpoint_is_read_too(models, folder: Path, files, tmp_path: Path, monkeypatch) -> None:
     """``zeuxis convert`` keeps a checkpoint's own levels, and what else is in it."""
-    repo = repository(models["1.x"], tmp_path / "repo")
-    monkeypatch.setenv("ZEUXIS_TOKENIZER", str(repo / "tokenizer"))
-    plain = load_file(single_file(models["1.x"], tmp_path / "plain.safetensors", "1.x"))
+    monkeypatch.setenv("ZEUXIS_TOKENIZER", str(folder / "tokenizer"))
+    plain = load_file(files["1.x"])
     wrapped = {f"state_dict.{key}": tensor for key, tensor in plain.items()} | {"epoch": torch.zeros(1)}
     save_file(wrapped, tmp_path / "model.safetensors")
     found = read_published(tmp_path / "model.safetensors")
@@ -200,13 +220,13 @@ def test_a_word_that_textual_inversion_taught_is_read(tmp_path: Path) -> None:
     assert not torch.allclose(before[0], after[0]) and torch.equal(before[1], after[1])
 
 
-def test_a_file_without_a_tokeniser_says_where_one_is_found(models, tmp_path: Path, monkeypatch) -> None:
+def test_a_file_without_a_tokeniser_says_where_one_is_found(folder: Path, files, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("ZEUXIS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("zeuxis.pretrained.tokeniser_files.find_spec", lambda name: None)
-    file = single_file(models["1.x"], tmp_path / "model.safetensors", "1.x")
+    file = files["1.x"]
     with pytest.raises(UsageError, match=r"no tokeniser.*ZEUXIS_TOKENIZER.*open_clip_torch"):
         load_system(file)
-    repository(models["1.x"], tmp_path / "cache" / "models" / "owner" / "name")  # as pulled
+    shutil.copytree(folder, tmp_path / "cache" / "models" / "owner" / "name")  # as pulled
     assert load_system(file)[0].config["text"][0]["merges"]
     assert load_system("owner/name")[1]["version"] == "1.x"
 
@@ -236,8 +256,7 @@ def test_shards_and_variants_are_read(models, tmp_path: Path) -> None:
         load_system(repo)
 
 
-def test_what_is_missing_left_over_or_a_pickle_is_named(models, tmp_path: Path) -> None:
-    repo = repository(models["1.x"], tmp_path / "repo")
+def test_what_is_missing_left_over_or_a_pickle_is_named(repo: Path, tmp_path: Path) -> None:
     unet, text = repo / "unet" / "diffusion_pytorch_model.safetensors", repo / "text_encoder" / "model.safetensors"
     good = load_file(unet)
     less = dict(good)
@@ -258,8 +277,7 @@ def test_what_is_missing_left_over_or_a_pickle_is_named(models, tmp_path: Path) 
         load_system(file)
 
 
-def test_programs_of_a_repository_are_never_run(models, tmp_path: Path) -> None:
-    repo = repository(models["1.x"], tmp_path / "repo")
+def test_programs_of_a_repository_are_never_run(repo: Path, tmp_path: Path) -> None:
     evil = f"open({str(tmp_path / 'ran')!r}, 'w')"
     for name in ("pipeline.py", "unet/modeling.py", "text_encoder/__init__.py"):
         (repo / name).write_text(evil)
@@ -281,13 +299,12 @@ def test_programs_of_a_repository_are_never_run(models, tmp_path: Path) -> None:
         ("scheduler/scheduler_config.json", {"_class_name": "DDIMSchedular"}, "did you mean DDIMScheduler"),
         ("scheduler/scheduler_config.json", {"rescale_betas_zero_snr": True}, "zero terminal SNR"),
         ("unet/config.json", {"resnet_skip_time_act": True}, "resnet_skip_time_act = True"),
-        ("unet/config.json", {"attention_head_dim": [8]}, r"heads \[8\] of levels of \[128, 256\] channels"),
+        ("unet/config.json", {"attention_head_dim": [8]}, r"heads \[8\] of levels of \[128, 128\] channels"),
         ("vae/config.json", {"scaling_factor": 0}, "scaling_factor = '0': a number above 0"),
         ("text_encoder/config.json", {"layer_norm_eps": 1e-3}, "layer_norm_eps = 0.001"),
     ],
 )
-def test_settings_that_are_not_known_are_refused(models, tmp_path: Path, file: str, changed, message: str) -> None:
-    repo = repository(models["1.x"], tmp_path / "repo")
+def test_settings_that_are_not_known_are_refused(repo: Path, file: str, changed, message: str) -> None:
     rewrite(repo / file, **changed)
     with pytest.raises(ZeuxisError, match=message):
         load_system(repo)
@@ -342,7 +359,7 @@ def test_parts_come_and_go(folder: Path, models) -> None:
     held = {name: p.data_ptr() for name, p in system.named_parameters()}
     assert torch.equal(picture(system), picture(models["1.x"]))
     assert held == {name: p.data_ptr() for name, p in system.named_parameters()} and card["staged"]
-    assert load(folder, staged=True).sample(1, caption=CAPTION, steps=3).records[0]["device"] == "cpu"
+    assert load(folder, staged=True).sample(1, caption=CAPTION, steps=2).records[0]["device"] == "cpu"
 
 
 # -- grids --------------------------------------------------------------------------------------------
@@ -429,14 +446,15 @@ def test_captions_negatives_and_guidance_count(models) -> None:
     plain = picture(system)
     assert torch.equal(plain, picture(system, negative=("",)))  # no negative is the empty one
     assert not torch.allclose(plain, picture(system, negative=("blurry",)), atol=1e-4)
-    unguided = Sampling(steps=3, guidance=1)
+    unguided = Sampling(**SHORT, guidance=1)
     assert torch.equal(picture(system, unguided), picture(system, unguided, negative=("blurry",)))
     xl = models["XL"]
-    assert not torch.allclose(picture(xl), picture(xl, negative=("",)), atol=1e-4)  # zeros, not the empty caption
+    plain_xl = picture(xl)
+    assert not torch.allclose(plain_xl, picture(xl, negative=("",)), atol=1e-4)  # zeros, not the empty caption
     for knob in ("crop_top", "original_width"):
-        assert not torch.allclose(picture(xl), picture(xl, Sampling(steps=3, **{knob: 64})), atol=1e-4), knob
+        assert not torch.allclose(plain_xl, picture(xl, Sampling(**SHORT, **{knob: 64})), atol=1e-4), knob
     assert "crop_top" not in system.knobs
-    assert not torch.allclose(plain, picture(system, Sampling(steps=3, predicts="v")), atol=1e-3)
+    assert not torch.allclose(plain, picture(system, Sampling(**SHORT, predicts="v")), atol=1e-3)
 
 
 def test_training_hides_a_caption_as_drawing_does(models, monkeypatch) -> None:
@@ -454,9 +472,12 @@ def test_training_hides_a_caption_as_drawing_does(models, monkeypatch) -> None:
 def test_an_edit_begins_from_its_source(models) -> None:
     system, source = models["1.x"], pixels(1)
     rebuilt = system.decode(system.encode(source))
-    near, far = (picture(system, Sampling(steps=20, strength=s, guidance=1), source=source) for s in (0.05, 1.0))
+    near, far = (
+        picture(system, Sampling(steps=steps, strength=s, guidance=1), source=source)
+        for steps, s in ((20, 0.05), (4, 1.0))
+    )
     assert float((near - rebuilt).abs().mean()) < 0.5 * float((far - rebuilt).abs().mean())
-    assert torch.equal(far, picture(system, Sampling(steps=20, guidance=1)))  # nothing of the source is left
+    assert torch.equal(far, picture(system, Sampling(steps=4, guidance=1)))  # nothing of the source is left
     with pytest.raises(UsageError, match=r"strength 0\.1 of 3 steps is no step"):
         picture(system, Sampling(steps=3, strength=0.1), source=source)
 
@@ -487,7 +508,7 @@ def test_a_network_that_inpaints_is_shown_mask_and_masked_picture(models) -> Non
     handle = system.network.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     drawn = picture(system, source=source, mask=HALF)
     handle.remove()
-    assert all(x.shape == (2, 9, SIDE // 2, SIDE // 2) for x in seen) and len(seen) == 3
+    assert all(x.shape == (2, 9, SIDE // 2, SIDE // 2) for x in seen) and len(seen) == SHORT["steps"]
     assert torch.equal(seen[0][0, 4], HALF[0, 0, ::2, ::2]) and torch.equal(seen[0][:, 4:], seen[-1][:, 4:])
     torch.testing.assert_close(seen[0][:1, 5:], system.encode(source * (1 - HALF)))
     assert torch.equal(drawn[..., : SIDE // 2], source[..., : SIDE // 2])
@@ -526,7 +547,7 @@ def test_a_text_is_read_once_a_picture(models) -> None:
     assert torch.equal(again, plain[0]) and all("forward" not in layer.kv.__dict__ for layer in layers)
 
 
-def test_tiles_pass_into_one_another() -> None:
+def test_tiles_pass_into_one_another(models) -> None:
     z = torch.randn(2, 4, 21, 13, generator=torch.Generator().manual_seed(0))
     whole = z[:, :3].repeat_interleave(2, 2).repeat_interleave(2, 3)
     sizes = []
@@ -537,7 +558,7 @@ def test_tiles_pass_into_one_another() -> None:
 
     torch.testing.assert_close(decode_in_tiles(decode, z, 8, 2), whole)
     assert len(sizes) == 4 * 2 and set(sizes) == {(8, 8)}
-    system = stirred(made("1.x").first_stage)
+    system = models["1.x"].first_stage
     latent = torch.randn(1, 4, 12, 12, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert system.decode(latent, tile=8).shape == (1, 3, 24, 24)
@@ -604,8 +625,8 @@ def test_a_caption_longer_than_the_window_is_cut_and_the_rest_is_said(models, fo
     assert turn.notes["cut"] == 0.5
 
 
-def test_overflow_is_an_error_and_no_picture() -> None:
-    system = made("1.x")
+def test_overflow_is_an_error_and_no_picture(models) -> None:
+    system = copy.deepcopy(models["1.x"])
     with torch.no_grad():
         system.first_stage.decoder.out.weight.zero_()
         system.first_stage.decoder.out.bias.fill_(-1.1)
@@ -647,9 +668,9 @@ def test_one_number_that_is_not_finite_is_no_picture(models, planted: float) -> 
         assert len(calls) == tiles
 
 
-def test_a_first_stage_that_overflows_in_half_precision_is_spared_it_or_refused() -> None:
+def test_a_first_stage_that_overflows_in_half_precision_is_spared_it_or_refused(models) -> None:
     """Under autocast it computes in float32; weights that went through float16, which ends at 65,504, stay infinite."""
-    system = made("1.x")
+    system = copy.deepcopy(models["1.x"])
     latent = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         system.first_stage.from_latent.weight.mul_(2e5)
@@ -760,7 +781,7 @@ LAYERS = ("unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_k", "un
 def halves(system: System) -> dict[str, tuple[Tensor, Tensor]]:
     """(down, up) of three layers: one third of a fused tensor, a 3x3 convolution, one of the text tower."""
     draws = torch.Generator().manual_seed(0)
-    shapes = (((RANK, 128), (128, RANK)), ((RANK, 256, 3, 3), (256, RANK, 1, 1)), ((RANK, 64), (64, RANK)))
+    shapes = (((RANK, 128), (128, RANK)), ((RANK, 128, 3, 3), (128, RANK, 1, 1)), ((RANK, 64), (64, RANK)))
     return {k: tuple(torch.randn(s, generator=draws) for s in each) for k, each in zip(LAYERS, shapes, strict=True)}  # type: ignore[misc]
 
 
@@ -785,7 +806,8 @@ def test_a_lora_changes_its_layers_and_no_others(models, folder: Path, tmp_path:
     save_file(styled(style, pairs), tmp_path / "style.safetensors")
     name = spelt(str(folder), [f"{tmp_path / 'style.safetensors'}*{scale}"])
     merged, card = load_system(name)
-    change = {n: t - system.state_dict()[n] for n, t in merged.state_dict().items()}
+    before = system.state_dict()
+    change = {n: t - before[n] for n, t in merged.state_dict().items()}
     changed = {n for n, t in change.items() if t.any()}
     qkv = "network.down_levels.0.blocks.0.transformer.blocks.0.attention.qkv.weight"
     conv = "network.middle_blocks.0.resblock.conv1.weight"
@@ -797,7 +819,7 @@ def test_a_lora_changes_its_layers_and_no_others(models, folder: Path, tmp_path:
     assert not change[qkv][:128].any() and not change[qkv][256:].any() and not change[text][:128].any()
     torch.testing.assert_close(change[qkv][128:256], 0.5 * up @ down, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(change[text][128:], 0.5 * u @ d, atol=1e-5, rtol=1e-4)
-    kernel = (wide.flatten(1) @ small.flatten(1)).view(256, 256, 3, 3)
+    kernel = (wide.flatten(1) @ small.flatten(1)).view(128, 128, 3, 3)
     torch.testing.assert_close(change[conv], 0.5 * kernel, atol=1e-5, rtol=1e-4)
 
 
@@ -844,13 +866,12 @@ def test_a_lora_for_another_base_names_what_does_not_fit(models, folder: Path, t
 
 
 @pytest.mark.parametrize("version", ["1.x", "2.x", "XL"])
-def test_the_public_library_draws_the_same(models, tmp_path: Path, monkeypatch, version: str) -> None:
+def test_the_public_library_draws_the_same(models, folders, monkeypatch, version: str) -> None:
     """diffusers' pipelines with transformers' towers: whole runs of DDIM, Euler and DPM++ from the same noise."""
     peers = pytest.importorskip("diffusers")
     pytest.importorskip("transformers")
-    repo = repository(models[version], tmp_path / "repo")
     cls = peers.StableDiffusionXLPipeline if version == "XL" else peers.StableDiffusionPipeline
-    pipe = cls.from_pretrained(str(repo), local_files_only=True)
+    pipe = cls.from_pretrained(str(folders[version]), local_files_only=True)
     pipe.set_progress_bar_config(disable=True)
     chain = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
     chain |= {"prediction_type": "v_prediction" if version == "2.x" else "epsilon", "steps_offset": 1}
@@ -891,7 +912,7 @@ def test_a_control_branch_steers(models, folder: Path, tmp_path: Path, capsys) -
     save_file({**public, "model.of_the_base": torch.zeros(1)}, file)
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3), np.uint8)).save(tmp_path / "edges.png")
     steered, plain = load(spelt(str(folder), control=str(file))), load(folder)
-    how = {"caption": CAPTION, "steps": 3}
+    how = {"caption": CAPTION, "steps": 2}
     edges = str(tmp_path / "edges.png")
     without = plain.sample(1, **how).tensor
     idle = steered.sample(1, control=edges, knobs={"control_strength": 0.0}, **how).tensor
@@ -982,10 +1003,10 @@ def test_clip_skip_reads_an_earlier_block(models, version: str) -> None:
         states = reader.tower(reader.tokeniser.tokenise(captions).ids)
         skipped = system.prompt(captions, sizes, skip=1)["context"]
         assert torch.allclose(skipped, reader.tower.norm(states.layers[-2]), atol=1e-6)
-        assert not torch.equal(picture(system), picture(system, Sampling(steps=3, clip_skip=1)))
+        assert not torch.equal(picture(system), picture(system, Sampling(**SHORT, clip_skip=1)))
     left = depth - 1 - (version == "XL")
     with pytest.raises(UsageError, match=f"clip_skip 2: a text tower of 2 blocks.*give at most {left}"):
-        picture(system, Sampling(steps=3, clip_skip=2))
+        picture(system, Sampling(**SHORT, clip_skip=2))
 
 
 @pytest.mark.parametrize("version", ["1.x", "2.x"])
@@ -1048,8 +1069,8 @@ def test_another_autoencoder_decodes_in_place_of_its_own(models, folder: Path, t
     assert main(["sample", str(folder), *asked]) == 0 and read_record(out)["added"][0]["kind"] == "vae"
 
 
-def test_an_autoencoder_of_another_model_is_refused(models, folder: Path, tmp_path: Path) -> None:
-    repo = repository(models["1.x"], tmp_path / "other")
+def test_an_autoencoder_of_another_model_is_refused(folder: Path, tmp_path: Path) -> None:
+    repo = Path(shutil.copytree(folder, tmp_path / "other"))
     rewrite(repo / "vae" / "config.json", scaling_factor=0.5)
     for place, why in (
         (repo, r"latents have the scale 0\.5, and those of the model 0\.18215: it is of another"),
