@@ -84,6 +84,14 @@ def _few_batches_for_norms() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _without_waiting_for_the_disk() -> Iterator[None]:
+    """Nothing that a test writes must outlive a power failure."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda handle: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_random_numbers() -> Iterator[None]:
     """What a test seeds reaches no other test."""

@@ -8,6 +8,7 @@ import unicodedata
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,15 @@ def told(source: Source) -> tuple[str, ...]:
 def many(folder: Path, n: int, start: int = 0, **settings: object) -> None:
     """``n`` pictures called 000.png, 001.png, ..."""
     for k in range(start, start + n):
-        put(folder / f"{k:03}.png", photo(k), **settings)
+        if settings:
+            put(folder / f"{k:03}.png", photo(k), **settings)
+        else:
+            put(folder / f"{k:03}.png", data=_png(k))
+
+
+@cache
+def _png(seed: int) -> bytes:
+    return coded(photo(seed), "PNG")
 
 
 def rows_missing(width: int = 64, height: int = 64, rows: int = 20) -> bytes:

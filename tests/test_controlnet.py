@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,17 @@ def test_the_branch_of_stable_diffusion_has_the_published_count(settings: dict[s
     assert sum(p.numel() for p in branch.parameters()) == published
 
 
-def pair(**settings: Any) -> tuple[UNet, ControlBranch]:
+def pair(**settings: int) -> tuple[UNet, ControlBranch]:
+    """A network, which no test changes, and a branch of its own."""
+    unet = network(**settings)
+    return unet, ControlBranch(unet, 3)
+
+
+@cache
+def network(**settings: int) -> UNet:
     unet = stir(UNet(4, **{**SMALL, **settings}))
     assert isinstance(unet, UNet)
-    return unet, ControlBranch(unet, 3)
+    return unet
 
 
 def test_at_first_the_steered_network_is_the_base_bit_for_bit() -> None:
@@ -258,7 +266,7 @@ def test_a_controlnet_for_another_base_is_refused() -> None:
     deeper, _ = pair(context_width=12, blocks=2)
     with pytest.raises(WeightsError, match=r"lacks .* another architecture"):
         load_controlnet(public, deeper)
-    wider = UNet(4, **{**SMALL, "context_width": 12, "width": 256})
+    wider = UNet(4, **{**SMALL, "context_width": 12, "width": 160})
     with pytest.raises(WeightsError, match="for another base"):
         load_controlnet(public, wider)
     with pytest.raises(WeightsError, match="no ControlNet"):

@@ -384,8 +384,10 @@ PLANTED = {
 }
 
 
-@pytest.mark.parametrize("around", ["", "photos", "photos/all of them"])
-@pytest.mark.parametrize("name", PLANTED)
+@pytest.mark.parametrize(
+    ("name", "around"),
+    [*((name, around) for name in PLANTED for around in ("", "photos/all of them")), ("a stray picture", "photos")],
+)
 def test_labels_stay_and_nothing_is_lost_in_silence(
     root: Path, name: str, around: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
+from functools import cache
 from itertools import product
 from pathlib import Path
 
@@ -34,12 +36,12 @@ SETTINGS = {
     "vqgan": (
         SMALL,
         SMALLEST["vqgan"],
-        FirstStageSizes(3, (1, 2, 2), (1, 4), codes=8, code_width=5, channels=1, width=160, blocks=2, ndf=16, layers=2),
+        FirstStageSizes(3, (1, 1, 2), (1, 4), codes=8, code_width=5, channels=1, width=160, blocks=2, ndf=16, layers=2),
     ),
     "kl-autoencoder": (
         SMALLEST["kl-autoencoder"],
         FirstStageSizes(3, (1, 1, 2), (2,), channels=4, blocks=2, ndf=16, layers=2),
-        FirstStageSizes(2, (1, 3), (1,), width=160, blocks=1, ndf=8, layers=3),
+        FirstStageSizes(2, (1, 2), (1,), width=160, blocks=1, ndf=8, layers=3),
     ),
 }
 CASES = [(kind.name, k) for kind in FIRST_STAGES for k in range(len(SETTINGS[kind.system]))]
@@ -77,6 +79,11 @@ def kind_of(architecture: FirstStageSizes, program: str = "compvis") -> Checkpoi
 
 def made(architecture: FirstStageSizes, size: int = 16) -> System:
     """Ours, no two of whose tensors are alike."""
+    return copy.deepcopy(_made(architecture, size))
+
+
+@cache
+def _made(architecture: FirstStageSizes, size: int) -> System:
     facts = DataSpec(Shape(architecture.channels, size, size))
     return stirred(build(kind_of(architecture).system, facts, architecture.arguments)).eval()
 

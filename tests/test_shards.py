@@ -32,6 +32,7 @@ def shard(path: Path, members: dict[str, bytes]) -> None:
             tar.addfile(info, io.BytesIO(data))
 
 
+@cache
 def picture(seed: int) -> bytes:
     return hostile.coded(hostile.noise("RGB", seed, 20), "PNG")
 
@@ -122,19 +123,17 @@ def pictures(path: Path, n: int) -> bytes:
 
 
 @pytest.mark.parametrize("byte", [0, 105, 124, 130, 148, 156, 257, 511])  # name, mode, size, checksum, type, magic
-@pytest.mark.parametrize("which", [0, 10, 199])
+@pytest.mark.parametrize("which", [0, 10, 29])
 def test_a_flipped_byte_in_a_header_costs_one_member(tmp_path: Path, byte: int, which: int) -> None:
-    data = bytearray(pictures(tmp_path / "a.tar", 200))
+    data = bytearray(pictures(tmp_path / "a.tar", 30))
     with tarfile.open(tmp_path / "a.tar") as tar:
         header = tar.getmembers()[which].offset
     data[header + byte] ^= 0x41
     (tmp_path / "a.tar").write_bytes(data)
     found = check(tmp_path)
     lost = [f for f in found.findings if f.left_out]
-    assert (found.usable, len(lost)) == (199, 1) and "header is damaged" in lost[0].message
-    assert lost[0].path == (
-        f"a.tar/{which:03}.png" if byte else f"a.tar/{'q' if which < 100 else 'p'}{which % 100:02}.png"
-    )
+    assert (found.usable, len(lost)) == (29, 1) and "header is damaged" in lost[0].message
+    assert lost[0].path == f"a.tar/{f'{which:03}' if byte else f'q{which:02}'}.png"
 
 
 def test_what_lies_between_two_sound_headers_is_told_once(tmp_path: Path) -> None:

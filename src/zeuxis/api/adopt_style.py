@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from zeuxis.api.reporting import Report
 from zeuxis.catalog.build import build
+from zeuxis.catalog.loading import assign, parameters_on_meta
 from zeuxis.errors import UsageError, WeightsError
 from zeuxis.files import file_hash
 from zeuxis.pretrained.convert import Conversion
@@ -68,8 +69,13 @@ def adopt_style(
         raise WeightsError(f"{source}: {error}") from None
     tensors = ours(found, own, str(source))
     report("building the system", None)
-    made = build(found.system, spec, dict(found.arguments))
-    made.load_state_dict(made.state_dict() | tensors)
+    if own.keys() <= tensors.keys():  # nothing is initialised in vain
+        with parameters_on_meta({}):
+            made = build(found.system, spec, dict(found.arguments))
+        assign(made, tensors, dtype=None, device="cpu", what=f"the tensors of {source}")
+    else:
+        made = build(found.system, spec, dict(found.arguments))
+        made.load_state_dict(made.state_dict() | tensors)
     report(f"writing {folder}", None)
     write_model(folder, made, {"source": source.name, "source_sha256": file_hash(source), "kind": KIND})
     absent = tuple(name for name in made.state_dict() if name not in tensors)
