@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from httpx2 import ASGITransport, AsyncClient, Response
-from playwright.async_api import Browser, Page, Route, async_playwright, expect
+from playwright.async_api import BrowserContext, Page, Route, async_playwright, expect
 from serving import ADDRESS, Served
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -50,29 +50,44 @@ def in_browser(
     ``below`` is the path at which a proxy has the service, which it ``strips`` or leaves before those that it asks for.
     Fails on any error that the page logs, but one with the ``expected`` text in it, and on any request to another host.
     """
-    loop, browser = _chromium()
-    loop.run_until_complete(_in_browser(browser, served, work, size, dark, below, strips, expected))
+    loop, context = _chromium()
+    loop.run_until_complete(_in_browser(context, served, work, size, dark, below, strips, expected))
 
 
 @cache
-def _chromium() -> tuple[asyncio.AbstractEventLoop, Browser]:
-    """One browser for all tests of a process, and the loop that it lives in: to start one takes a second."""
+def _chromium() -> tuple[asyncio.AbstractEventLoop, BrowserContext]:
+    """One browser for all tests of a process, and the loop that it lives in: to start one takes seconds.
+
+    All tabs are one process of it, which a first tab that nobody uses keeps there: another takes as long as the page.
+    """
     loop = asyncio.new_event_loop()
-    playwright = loop.run_until_complete(async_playwright().start())
-    launched = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-    browser = loop.run_until_complete(launched)
+
+    async def begin() -> tuple[BrowserContext, Callable[[], Awaitable[None]]]:
+        playwright = await async_playwright().start()
+        args = ["--no-sandbox", "--renderer-process-limit=1", "--disable-site-isolation-trials"]
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=args)
+        context = await browser.new_context()
+        await context.add_init_script(FORMS_AS_BYTES)
+        await context.new_page()
+
+        async def ended() -> None:
+            await browser.close()
+            await playwright.stop()
+
+        return context, ended
+
+    context, ended = loop.run_until_complete(begin())
 
     def end() -> None:
-        loop.run_until_complete(browser.close())
-        loop.run_until_complete(playwright.stop())
+        loop.run_until_complete(ended())
         loop.close()
 
     atexit.register(end)
-    return loop, browser
+    return loop, context
 
 
 async def _in_browser(
-    browser: Browser,
+    context: BrowserContext,
     served: Served,
     work: Callable[[Page], Awaitable[None]],
     size: tuple[int, int],
@@ -106,20 +121,24 @@ async def _in_browser(
         if message.type == "error" and not (expected and expected in message.text):
             faults.append(f"{message.text} {message.location.get('url', '')}")
 
-    context = await browser.new_context(
-        viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light"
-    )
+    await context.route("**/*", answer)  # of this tab, and of others that the test may open
+    page = await context.new_page()
     try:
-        page = await context.new_page()
         page.set_default_timeout(PATIENCE)
         page.on("console", logged)
         page.on("pageerror", lambda error: faults.append(str(error)))
-        await context.add_init_script(FORMS_AS_BYTES)
-        await context.route("**/*", answer)  # of this tab, and of others that the test may open
+        await page.set_viewport_size({"width": size[0], "height": size[1]})
+        await page.emulate_media(color_scheme="dark" if dark else "light")
         await page.goto(f"{ADDRESS}{below}/")
         await work(page)
     finally:
         for asking in unanswered:  # what follows a job that has no end is asked for as long as the page is there
             asking.cancel()
-        await context.close()
+        first, *tabs = context.pages
+        for tab in tabs:
+            await tab.close()
+        await context.unroute_all(behavior="ignoreErrors")
+        devtools = await context.new_cdp_session(first)  # the next test is to find nothing of what this one kept
+        await devtools.send("Storage.clearDataForOrigin", {"origin": ADDRESS, "storageTypes": "all"})
+        await devtools.detach()
     assert not faults, "\n".join(faults)

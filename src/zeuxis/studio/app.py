@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import FastAPI
 from fastapi.params import Path as InPath
 from fastapi.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute
 
 from zeuxis.errors import UnknownName
 from zeuxis.studio import a1111, catalogue, dataset_routes, jobs, learn, openai, recipes
@@ -96,18 +98,25 @@ def create_app(
         redirect_slashes=False,  # :class:`Guard` passes them over: behind a proxy the address would be another
         servers=[{"url": root}] if root else None,
         lifespan=lifespan,
-        responses=REFUSALS,  # type: ignore[arg-type]
     )
     app.state.supervisor = supervisor
     app.state.service = Service(folders, queue, wake, root)
     app.state.a1111_model, app.state.a1111_jobs = a1111.FIRST, set()
-    for part in PARTS:
-        app.include_router(part)
-    app.add_api_route("/", page, response_class=Response, include_in_schema=False)
-    app.add_api_route("/assets/{name}", asset, response_class=Response, include_in_schema=False)
+    app.router.routes.extend(_routes())
     add_error_handlers(app)
     app.add_middleware(Guard, hosts=tuple(hosts), anywhere=anywhere, token=token, most=most_body, root=root)
     return app
+
+
+@cache
+def _routes() -> list[BaseRoute]:
+    """The routes, which all apps of a process share: they hold nothing of an app, and to make them takes most of it."""
+    shared = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, responses=REFUSALS)  # type: ignore[arg-type]
+    for part in PARTS:
+        shared.include_router(part)
+    shared.add_api_route("/", page, response_class=Response, include_in_schema=False)
+    shared.add_api_route("/assets/{name}", asset, response_class=Response, include_in_schema=False)
+    return list(shared.router.routes)
 
 
 def page() -> Response:

@@ -5,6 +5,8 @@ Imports no torch.
 
 from __future__ import annotations
 
+from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -36,6 +38,7 @@ from zeuxis.version import __version__
 routes = APIRouter(prefix="/api", tags=["catalogue"])
 AnyName = Annotated[str, InPath(max_length=200)]
 VERDICTS = {True: "holds", False: "does not hold", None: "nothing claimed yet"}
+Stamp = tuple[str, Path, int, int]  # a recipe's name and file, and when it was written and how long it is
 
 
 @routes.get("/status")
@@ -62,7 +65,7 @@ def status(service: TheService, request: Request) -> StatusResponse:
 @routes.get("/catalog")
 def catalog() -> CatalogResponse:
     """Every method with its card, and every field that may steer a picture."""
-    system_of = recipe_systems()
+    system_of = _systems(_stamps())
     return CatalogResponse(
         systems=[
             SystemResponse(
@@ -113,15 +116,14 @@ def restorers() -> list[RestorerResponse]:
 @routes.get("/recipes")
 def recipes() -> list[RecipeResponse]:
     """Every recipe in short."""
-    return [_in_short(load_recipe(name)) for name in recipe_paths()]
+    return [_in_short(recipe) for recipe in _recipes(_stamps()).values()]
 
 
 @routes.get("/results")
 def measured() -> list[dict[str, Any]]:
     """What ``zeuxis reproduce`` measured; ``verdict`` says in words how each stands to its claim."""
-    known = recipe_paths()
-    recipe_of = {name: load_recipe(name) for name in results() if name in known}
-    return [{**found, "verdict": verdict_on(recipe_of.get(name), found, VERDICTS)} for name, found in results().items()]
+    known = _recipes(_stamps())
+    return [{**found, "verdict": verdict_on(known.get(name), found, VERDICTS)} for name, found in results().items()]
 
 
 @routes.get("/results/{recipe}/sheet", response_class=FileResponse)
@@ -131,6 +133,32 @@ def sheet(recipe: AnyName) -> FileResponse:
     if recipe not in sheets:
         raise UnknownName("result", recipe, sheets)
     return FileResponse(RESULTS / sheets[recipe], media_type="image/webp")
+
+
+def _stamps() -> tuple[Stamp, ...]:
+    """What tells whether any recipe has changed: to read them all takes a tenth of a second, which each page load had
+    to wait for."""
+    return tuple((name, path, *_written(path)) for name, path in recipe_paths().items())
+
+
+def _written(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:  # whoever reads it is told why
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
+
+
+@lru_cache(maxsize=2)
+def _recipes(stamps: tuple[Stamp, ...]) -> dict[str, Recipe]:
+    """Every recipe, by name."""
+    return {name: load_recipe(name) for name, *_ in stamps}
+
+
+@lru_cache(maxsize=2)
+def _systems(stamps: tuple[Stamp, ...]) -> dict[str, str]:
+    """The system of every recipe, of the ``stamps`` that it is remembered by."""
+    return recipe_systems()
 
 
 def _in_short(recipe: Recipe) -> RecipeResponse:
