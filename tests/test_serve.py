@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shlex
 import weakref
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,8 @@ from zeuxis.api.replay import likeness
 from zeuxis.batch import Condition
 from zeuxis.errors import UnknownName
 from zeuxis.knobs import Sampling
-from zeuxis.recipe import load_recipe
+from zeuxis.plugins import using
+from zeuxis.recipe import load_recipe, recipe_paths
 from zeuxis.studio.model_cache import ModelCache
 from zeuxis.studio.models import known_models, model_recorded
 
@@ -200,6 +202,19 @@ def test_the_catalogue_has_what_pages_are_made_of(served: Served) -> None:
             else {True: "holds", False: "does not hold", None: "nothing claimed yet"}[one["holds"]]
         )
     assert served.client.get(f"/api/results/{result['recipe']}/sheet").headers["content-type"] == "image/webp"
+
+
+def test_a_recipe_that_changed_is_listed_as_it_is_now(served: Served, tmp_path: Path) -> None:
+    file = tmp_path / "own" / "own-ring.toml"
+    file.parent.mkdir()
+    text = recipe_paths()["gan-ring"].read_text(encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
+    with using([file.parent]):
+        for iterations in (7, 88, 12345):
+            file.write_text(re.sub(r"(?m)^iterations = .*", f"iterations = {iterations}", text), encoding="utf-8")
+            listed = {one["name"]: one["iterations"] for one in served.client.get("/api/recipes").json()}
+            assert listed["own-ring"] == iterations and listed["gan-ring"] == load_recipe("gan-ring").train.iterations
+    assert "own-ring" not in {one["name"] for one in served.client.get("/api/recipes").json()}
 
 
 def test_runs_are_models_and_links_out_of_their_folder_are_none(tmp_path: Path) -> None:

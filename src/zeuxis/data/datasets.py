@@ -8,6 +8,7 @@ from then on opened by memory mapping.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from zeuxis.data import prepared
 from zeuxis.data.cache import cache_dir, data_dir, new_folder
 from zeuxis.data.download import fetch
-from zeuxis.data.entries import DatasetEntry
+from zeuxis.data.entries import ENTRIES, DatasetEntry
 from zeuxis.data.fit import fit_images, fit_labels
 from zeuxis.data.parsers import EMBEDDED, LOCAL, REMOTE, Raw
 from zeuxis.data.source import Array, ArraySource, Values
@@ -37,8 +38,8 @@ def open_dataset(entry: DatasetEntry, size: Size | None = None, split: str = "tr
     if split not in entry.splits:
         raise UnknownName(f"split of '{entry.name}'", split, entry.splits)
     if not entry.folder:
-        images, fields, known = fitted_pictures(entry, EMBEDDED[entry.format](), size)
-        return ArraySource(entry.name, images, fields=fields, **known.facts, rows=np.asarray(known.splits[split]))
+        images, fields, known = _embedded(entry.name, size)
+        return ArraySource(entry.name, images, fields=dict(fields), **known.facts, rows=np.asarray(known.splits[split]))
     folder = find_local(entry)
     sums = [f.md5 for f in entry.remote] if folder is None else [f.sha256 for f in entry.local]
     key = hashlib.sha256(repr((prepared.FORMAT, entry.name, entry.format, size, sums)).encode()).hexdigest()[:16]
@@ -51,6 +52,18 @@ def open_dataset(entry: DatasetEntry, size: Size | None = None, split: str = "tr
             np.save(made / "images.npy", images)
             prepared.write_prepared(made, fields, known)
     return prepared.read_prepared(kept, entry.name, split)
+
+
+@lru_cache(maxsize=4)
+def _embedded(name: str, size: Size | None) -> tuple[Array, dict[str, Values], prepared.Known]:
+    """A dataset that comes with another package, brought to size once for all who open it, as what is kept in the cache
+    is: a comparison opens one again for each method and each figure."""
+    entry = ENTRIES[name]
+    images, fields, known = fitted_pictures(entry, EMBEDDED[entry.format](), size)
+    for values in (images, *fields.values()):
+        if isinstance(values, np.ndarray):
+            values.setflags(write=False)  # as those in the cache
+    return images, fields, known
 
 
 def find_local(entry: DatasetEntry) -> Path | None:

@@ -15,9 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import maximum_bipartite_matching
-from scipy.spatial import KDTree
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d, pad
 
@@ -110,6 +107,8 @@ def ridges(edges: Tensor) -> Tensor:
 
 def _near(places: NDArray[np.int64], there: NDArray[np.int64], reach: float) -> list[list[int]]:
     """Which of ``there`` (N, 2) lie within ``reach`` of each of ``places`` (M, 2)."""
+    from scipy.spatial import KDTree  # noqa: PLC0415  (half a second, for who measures something else)
+
     if not len(places) or not len(there):
         return [[] for _ in places]
     found: list[list[int]] = KDTree(there).query_ball_point(places, reach + 1e-6).tolist()
@@ -118,6 +117,9 @@ def _near(places: NDArray[np.int64], there: NDArray[np.int64], reach: float) -> 
 
 def _matches(near: list[list[int]]) -> int:
     """How many pairs can be made at most, none of whose sides is in two."""
+    from scipy.sparse import csr_array  # noqa: PLC0415  (as above)
+    from scipy.sparse.csgraph import maximum_bipartite_matching  # noqa: PLC0415  (as above)
+
     rows = np.repeat(np.arange(len(near)), [len(each) for each in near])
     if not len(rows):
         return 0

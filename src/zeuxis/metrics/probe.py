@@ -9,14 +9,16 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from zeuxis.errors import UsageError
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 STRENGTHS = (0.01, 0.1, 1.0)  # of the regularisation tried, sklearn's C, on codes of unit variance
 HELD_BACK = 5  # one training code in so many chooses among them
@@ -81,6 +83,9 @@ def _fit(x: np.ndarray, y: np.ndarray) -> LogisticRegression:
 
 
 def _regression(strength: float, x: np.ndarray, y: np.ndarray) -> LogisticRegression:
+    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415  (a second, for who measures something else)
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415  (as above)
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the optimum is not what is measured
         return LogisticRegression(C=strength, max_iter=STEPS).fit(x, y)

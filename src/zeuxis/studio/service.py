@@ -233,8 +233,9 @@ class Service:
         check_pictures([ref], self.folders)
 
 
-def service_of(request: Request) -> Service:
-    """The service of the app that a request came to."""
+async def service_of(request: Request) -> Service:
+    """The service of the app that a request came to; async, for what is not is called in a thread, which takes as long
+    as many an answer."""
     found: Service = request.app.state.service
     return found
 
