@@ -150,13 +150,17 @@ def strongly_blurred(x: Tensor, rng: Stream) -> Tensor:
 def third_object(x: Tensor, rng: Stream) -> Tensor:
     """Scenes of two objects with one of another scene of the same time of day, beside them."""
     size, world = x.shape[2], Scenes(x.shape[2], "test")
-    index = torch.arange(4000)
-    batch, other = world.batch(index), world.batch(index + 4000)
-    cover, more = coverage(world.placed(index), size), coverage(world.placed(index + 4000), size)[:, :1]
-    pair = batch.condition.factors[:, 7] > 0  # type: ignore[index]
-    apart = (F.max_pool2d(cover.amax(1, keepdim=True), 3, 1, 1) * more).amax((1, 2, 3)) == 0
-    alike = batch.condition.factors[:, 0] == other.condition.factors[:, 0]  # type: ignore[index]
-    found = torch.where(more > 0, batch.image + more * (other.image - batch.image), batch.image)[pair & apart & alike]
+    found = x[:0]
+    for index in torch.arange(4000).split(500):
+        if len(found) >= len(x):
+            break
+        batch, other = world.batch(index), world.batch(index + 4000)
+        cover, more = coverage(world.placed(index), size), coverage(world.placed(index + 4000), size)[:, :1]
+        pair = batch.condition.factors[:, 7] > 0  # type: ignore[index]
+        apart = (F.max_pool2d(cover.amax(1, keepdim=True), 3, 1, 1) * more).amax((1, 2, 3)) == 0
+        alike = batch.condition.factors[:, 0] == other.condition.factors[:, 0]  # type: ignore[index]
+        image = torch.where(more > 0, batch.image + more * (other.image - batch.image), batch.image)
+        found = torch.cat([found, image[pair & apart & alike]])
     return found[: len(x)]
 
 

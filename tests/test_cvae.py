@@ -40,7 +40,7 @@ def trained(system: CVAE | Autoencoder, rounds: int = 250) -> CVAE | Autoencoder
 def cvae() -> CVAE:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        system = trained(CVAE(SHAPE, classes=4, latent=2, widths=(16,), hidden=32))
+        system = trained(CVAE(SHAPE, classes=4, latent=2, widths=(16,), hidden=32), 140)
     assert isinstance(system, CVAE)
     return system
 

@@ -410,8 +410,8 @@ def test_the_sketch_becomes_the_average_picture_of_its_caption() -> None:
     flow = tiny_flow(words=WORDS, condition="caption", text=TEXT | {"sketch": 4}, drop=0.0)
     condition = Condition(caption=("a red circle", "a blue square"))
     light = torch.stack([torch.full(tuple(SHAPE), 0.5), torch.full(tuple(SHAPE), -0.5)])
-    optimiser = torch.optim.Adam(flow.conditioner.parameters(), 1e-2)
-    for _ in range(150):
+    optimiser = torch.optim.Adam(flow.conditioner.parameters(), 2e-2)
+    for _ in range(75):
         loss = flow.match(turn(light, condition))
         optimiser.zero_grad()
         loss.backward()

@@ -113,7 +113,7 @@ def test_all_phantom_worlds_show_the_same_slices(world: Phantoms) -> None:
 
 
 def test_sizes_show_the_same_slices(world: Phantoms) -> None:
-    index = torch.arange(16)
+    index = torch.arange(8)
     large = Phantoms(256)
     fine = torch.nn.functional.avg_pool2d(large.truth(index), 4)
     assert (world.truth(index) - fine).abs().mean() < 0.01
@@ -186,7 +186,7 @@ def test_lesions_are_where_the_factor_says(seen: tuple[Tensor, Tensor, Tensor]) 
 
 
 def test_tissues_lie_within_each_other() -> None:
-    layout = layout_of(Phantoms(256).batch(torch.arange(24)))  # fine enough for the thinnest film of fluid
+    layout = layout_of(Phantoms(256).batch(torch.arange(12)))  # fine enough for the thinnest film of fluid
     names = list(TISSUES)
 
     def beside(part: str) -> set[str]:

@@ -42,6 +42,12 @@ def training() -> Tensor:
     return pictures("train")
 
 
+@pytest.fixture(scope="module")
+def seen(held_out: Tensor) -> Moments:
+    """Of the space that sees grain."""
+    return Moments.of(features_of("scenes", GRAIN).of(held_out))
+
+
 def noise(image: Tensor) -> Tensor:
     """Of six grey levels."""
     return to_float(to_uint8(image + 6 / 127.5 * Stream(1).normal(*image.shape)))
@@ -71,8 +77,8 @@ DAMAGES = (noise, blur, jpeg, checkerboard)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_the_space_that_sees_grain_sees_it(damage, held_out: Tensor, training: Tensor) -> None:
-    space, seen = features_of("scenes", GRAIN), Moments.of(features_of("scenes", GRAIN).of(held_out))
+def test_the_space_that_sees_grain_sees_it(damage, seen: Moments, training: Tensor) -> None:
+    space = features_of("scenes", GRAIN)
     floor, found = frechet(space.of(training), seen), frechet(space.of(damage(training)), seen)
     assert found > 2 * floor, f"{found:.3f} beside a floor of {floor:.3f}"
 

@@ -60,7 +60,7 @@ def built(system: type[System], **known: object) -> System:
 @pytest.fixture(scope="module")
 def judge() -> Judge:
     system = built(Judge, factors=FACTORS, detector=(8, 16))
-    train(system, 150)
+    train(system, 100)
     assert isinstance(system, Judge)
     return system.eval()
 
@@ -163,9 +163,9 @@ def test_the_threshold_follows_the_scores_and_is_kept_with_the_weights(judge: Ju
     assert isinstance(again, Judge) and again.ood_threshold == pytest.approx(float(judge.ood_threshold), rel=1e-3)
     assert again.detector_threshold == pytest.approx(float(judge.detector_threshold), rel=1e-3)
     scores, others = Stream(7).uniform(1000), Stream(8).normal(1000)
+    batch, memo = world(4, Stream(8)), {"ood_score": scores, "detector_score": others}
     for number in range(10 * HORIZON):
-        memo = {"ood_score": scores, "detector_score": others}
-        again.after_round(Turn(world(4, Stream(8)), Stream(9), number, 0.0, memo=memo))
+        again.after_round(Turn(batch, Stream(9), number, 0.0, memo=memo))
     assert float(again.ood_threshold) == pytest.approx(float(scores.quantile(0.99)), rel=1e-3)
     assert float(again.detector_threshold) == pytest.approx(float(others.quantile(0.99)), rel=1e-3)
 

@@ -49,8 +49,8 @@ def segmenter() -> Segmenter:
         loss(turns[0]).backward()
         optimiser.step()
 
-    for number in range(120):
-        play_round(system, players, lambda n=number: [Turn(world(32, data), rng, n, n / 120)], step)
+    for number in range(90):
+        play_round(system, players, lambda n=number: [Turn(world(32, data), rng, n, n / 90)], step)
     return system.eval()
 
 
