@@ -135,9 +135,9 @@ def test_it_learns_what_is_certain():
     """Pictures of one random grey each: the first pixel is a surprise, the others are not."""
     model = small().train()
     optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
-    for k in range(200):
+    for k in range(100):
         image = levels(16, 1, 1, 1, seed=k).expand(-1, -1, SIDE, SIDE)
-        loss = model.nll(Turn(Batch(image), Stream(k), k, k / 200))
+        loss = model.nll(Turn(Batch(image), Stream(k), k, k / 100))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

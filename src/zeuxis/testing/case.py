@@ -76,7 +76,7 @@ class Case:
         A model that the recipe names and that is to be trained first has learnt a little of the same data, for
         networks begin with layers of zeros, through which nothing that is built upon one would learn.
         """
-        return self._build(lambda below: below.fitted(rounds=40)).to(self.device)
+        return self._build(lambda below: below.fitted(rounds=20)).to(self.device)
 
     @cached_property
     def _outline(self) -> System:
@@ -172,6 +172,13 @@ def distinct(cases: Iterable[Case]) -> list[Case]:
     return list(found.values())
 
 
+@torch.no_grad()
+def _side_by_side(tensors: Iterable[Tensor]) -> Tensor:
+    """A copy of all numbers of ``tensors`` in one row."""
+    rows = [t.flatten() for t in tensors]
+    return torch.cat(rows) if rows else torch.zeros(0)
+
+
 class Harness:
     """Plays rounds with plain optimisers; ``watches`` sees to it that no move changes another player, and who moved."""
 
@@ -187,9 +194,9 @@ class Harness:
         return [Turn(self.stream.next().to(self.device), self.rng, self.round, min(1.0, self.round / 4))]
 
     def step(self, player: Player, loss: Callable[[Turn], Tensor | None], turns: Sequence[Turn]) -> None:
-        own = {id(p) for p in player.parameters()}
-        others = {n: p for n, p in self.system.named_parameters() if id(p) not in own} if self.watches else {}
-        before = {n: p.detach().clone() for n, p in others.items()}
+        own = {id(p) for p in player.parameters()} if self.watches else set()
+        others = [(n, p) for n, p in self.system.named_parameters() if id(p) not in own] if self.watches else []
+        before = _side_by_side(p for _, p in others)
         self.optimisers[player.name].zero_grad()
         value = loss(turns[0])
         if value is None:
@@ -199,11 +206,13 @@ class Harness:
         require(value.requires_grad, f"the loss of '{player.name}' depends on none of its parameters")
         value.backward()
         if self.watches:
-            self.moved |= {id(p) for p in player.parameters() if p.grad is not None and p.grad.count_nonzero()}
+            waiting = ((id(p), p.grad) for p in player.parameters() if id(p) not in self.moved)
+            self.moved |= {which for which, grad in waiting if grad is not None and grad.count_nonzero()}
         self.optimisers[player.name].step()
-        after = dict(self.system.named_parameters()) if self.watches else {}
-        changed = [n for n, value in before.items() if not torch.equal(value, after[n])]
-        require(not changed, f"'{player.name}' moved and changed {', '.join(changed[:3])} of another")
+        if not torch.equal(before, _side_by_side(p for _, p in others)):
+            was = before.split([p.numel() for _, p in others])
+            changed = [n for (n, p), old in zip(others, was, strict=True) if not torch.equal(old, p.detach().flatten())]
+            raise ContractBroken(f"'{player.name}' moved and changed {', '.join(changed[:3])} of another")
         self.losses.append(float(value.detach()))
 
     def hurry(self) -> None:

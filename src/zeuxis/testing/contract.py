@@ -35,6 +35,7 @@ from zeuxis.training.trainer import Trainer
 
 ROUNDS = Train.model_validate({"iterations": 4, "batch": BATCH, "ema": 0.9, "save_minutes": 60, "preview_minutes": 60})
 LONGEST, SHARE = 64, 0.1  # rounds in which eight pictures are learnt, and by what share they come nearer at least
+WARM, SEEN = 4, 8  # rounds before the clock has run out, and losses of which a mean is taken
 PATIENCE = 30  # rounds in which every parameter gets a gradient: some layers start at zero, one behind another
 COMPANY = 2e-3  # of how far a batch is apart: sums over batches of other sizes are rounded otherwise
 ROUNDING = 1e-5  # of values about 1
@@ -165,12 +166,13 @@ def latents_are_decoded(case: Case) -> None:
 
 def likelihoods_prefer_data(case: Case) -> None:
     """Likelihoods are finite, one for each picture, and higher for the data than for noise."""
-    system = case.fitted(rounds=40)
+    system = case.fitted(rounds=40)  # after fewer some are so far off that one of the wrong sign would do
     image = case.batch(4).image
     noise = Stream(0).uniform(*image.shape, device=case.device) * 2 - 1
     with torch.inference_mode():
-        real, random = system.log_prob(image, Stream(1)), system.log_prob(noise, Stream(1))
-    require(real.shape == (4,), f"log_prob of four pictures has the shape {tuple(real.shape)}, not (4,)")
+        told = system.log_prob(torch.cat([image, noise]), Stream(1))
+    require(told.shape == (8,), f"log_prob of eight pictures has the shape {tuple(told.shape)}, not (8,)")
+    real, random = told.chunk(2)
     require(torch.isfinite(real).all(), "log_prob is not finite")
     of, than = float(real.mean()), float(random.mean())
     require(of > than, f"noise is as likely as the data: {than:.4g} and {of:.4g} nats")
@@ -270,19 +272,19 @@ def eight_images_are_learnt(case: Case) -> None:
     harness = Harness(system, Batches(case.toy(8), 8, 0), case.device)
     harness.hurry()
     batch = harness.stream.next().to(case.device)
-    harness.rounds(4)  # the clock runs out: what is asked no longer changes
+    harness.rounds(WARM)  # the clock runs out: what is asked no longer changes
     made = distance(case, case.built(), batch)
     steers = any("denoiser" in given.can for given in given_systems(system).values())
     before = {} if made is None else dict([made])
     if made is None or steers:
         begun = len(harness.losses)
-        harness.rounds(8)
+        harness.rounds(SEEN)
         before["the loss"] = sum(harness.losses[begun:]) / len(harness.losses[begun:])
-    now = before
+    now, least = before, SEEN if "the loss" in before else WARM
     while harness.round < LONGEST:
-        harness.rounds(10)
+        harness.rounds(max(least, harness.round // 2))  # what learns fast is looked at soon, what is slow seldom
         later = distance(case, system, batch)
-        now = {"the loss": sum(harness.losses[-8:]) / 8, **({} if later is None else dict([later]))}
+        now = {"the loss": sum(harness.losses[-SEEN:]) / SEEN, **({} if later is None else dict([later]))}
         if any(now[name] < value - SHARE * abs(value) for name, value in before.items()):
             return
     went = " and ".join(f"{name} went from {value:.4g} to {now[name]:.4g}" for name, value in before.items())

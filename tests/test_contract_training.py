@@ -1,0 +1,16 @@
+"""What the contract promises of training, in a file of its own: two processes share the contract's seconds."""
+
+from __future__ import annotations
+
+import pytest
+from contracted import checked, on
+
+from zeuxis.testing.case import Case
+from zeuxis.testing.contract import Check
+
+TRAINING = ("moves-change-their-own-player", "eight-images-are-learnt")
+
+
+@pytest.mark.parametrize(("check", "case"), checked(TRAINING))
+def test_contract(check: Check, case: Case, device: str) -> None:
+    check.run(on(case, device))
