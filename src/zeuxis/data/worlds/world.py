@@ -1,4 +1,7 @@
-"""What the worlds share: an endless supply of examples, and splits that share no description."""
+"""What the worlds share: an endless supply of examples, and splits that share no description.
+
+Axes: M, the rows that a split still lacks.
+"""
 
 from __future__ import annotations
 
