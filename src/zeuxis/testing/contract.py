@@ -1,8 +1,8 @@
 """The contract that every system keeps: one function for each promise, and the table of them.
 
 Each takes a :class:`~zeuxis.testing.case.Case` and raises :class:`~zeuxis.testing.case.ContractBroken`, whose message
-says what is not so. ``tests/test_contract.py`` runs them over the whole catalogue, ``zeuxis test-system`` over a file
-of the user's.
+says what is not so. ``tests/test_contract.py`` and ``tests/test_contract_training.py`` run them over the whole
+catalogue, ``zeuxis test-system`` over a file of the user's.
 """
 
 from __future__ import annotations
