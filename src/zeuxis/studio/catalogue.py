@@ -122,8 +122,9 @@ def recipes() -> list[RecipeResponse]:
 @routes.get("/results")
 def measured() -> list[dict[str, Any]]:
     """What ``zeuxis reproduce`` measured; ``verdict`` says in words how each stands to its claim."""
-    known = _recipes(_stamps())
-    return [{**found, "verdict": verdict_on(known.get(name), found, VERDICTS)} for name, found in results().items()]
+    kept = results()
+    known = _recipes(tuple(stamp for stamp in _stamps() if stamp[0] in kept))
+    return [{**found, "verdict": verdict_on(known.get(name), found, VERDICTS)} for name, found in kept.items()]
 
 
 @routes.get("/results/{recipe}/sheet", response_class=FileResponse)
