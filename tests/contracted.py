@@ -18,6 +18,7 @@ SIDE, WIDER, NARROWER = 16, 32, 8
 WIDE = {"biggan", "deep-deblur", "frame-predictor", "pix2pix-hd", "r3gan", "sagan"}  # systems that take no fewer
 NARROW = {"image-gpt", "maf", "pixel-cnn"}  # systems that draw pixel by pixel
 SHIPPED = "vqgan"  # a model that is for WIDER pictures alone, and what is built upon it with it
+TRAINING = ("moves-change-their-own-player", "eight-images-are-learnt")  # in a file of their own
 RECIPES = [load_recipe(name) for name in recipe_paths()]
 CASES = [case for system in entries() for case in cases_of(system, recipes=RECIPES)]
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from contracted import DISTINCT, RECIPES, checked, on
-from test_contract_training import TRAINING
+from contracted import DISTINCT, RECIPES, TRAINING, checked, on
 
 from zeuxis.catalog.listing import entries
 from zeuxis.recipe import recipe_paths

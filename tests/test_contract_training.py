@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from contracted import checked, on
+from contracted import TRAINING, checked, on
 
 from zeuxis.testing.case import Case
 from zeuxis.testing.contract import Check
-
-TRAINING = ("moves-change-their-own-player", "eight-images-are-learnt")
 
 
 @pytest.mark.parametrize(("check", "case"), checked(TRAINING))

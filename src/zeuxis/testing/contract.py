@@ -282,7 +282,8 @@ def eight_images_are_learnt(case: Case) -> None:
         before["the loss"] = sum(harness.losses[begun:]) / len(harness.losses[begun:])
     now, least = before, SEEN if "the loss" in before else WARM
     while harness.round < LONGEST:
-        harness.rounds(max(least, harness.round // 2))  # what learns fast is looked at soon, what is slow seldom
+        further = max(least, harness.round // 2)  # what learns fast is looked at soon, what is slow seldom
+        harness.rounds(min(further, LONGEST - harness.round))
         later = distance(case, system, batch)
         now = {"the loss": sum(harness.losses[-SEEN:]) / SEEN, **({} if later is None else dict([later]))}
         if any(now[name] < value - SHARE * abs(value) for name, value in before.items()):
